@@ -143,7 +143,7 @@ def _paint(latents, size):
         for c in range(3): images.reshape(-1)[(3*i[k] + c)*area + pixel] = colour[:, c]
     return images.reshape(n, 3, size, size), labels.reshape(n, size, size)
 
-# %% ../../nbs/30_data.sprites.ipynb #b1c6e467
+# %% ../../nbs/30_data.sprites.ipynb #0c947004
 _SPLITS = dict(train=50_000, valid=10_000, test=10_000)
 
 def _check(split, img_size, n_sprites, n):
@@ -151,7 +151,7 @@ def _check(split, img_size, n_sprites, n):
     if split not in _SPLITS: raise ValueError(f'unknown split {split!r}: choose one of {", ".join(_SPLITS)}')
     if int(img_size) != img_size or img_size < 8: raise ValueError(f'img_size must be a whole number of at least 8, not {img_size}')
     if n is not None and (int(n) != n or n < 0): raise ValueError(f'n must be a whole number of at least 0, not {n}')
-    pair = (n_sprites, n_sprites) if isinstance(n_sprites, int) else tuple(n_sprites)
+    pair = (n_sprites, n_sprites) if np.ndim(n_sprites) == 0 else tuple(n_sprites)
     if len(pair) != 2 or any(int(v) != v for v in pair) or not 0 <= pair[0] <= pair[1] < len(COLOURS):
         raise ValueError(f'n_sprites must be (fewest, most) with 0 <= fewest <= most <= {len(COLOURS)-1}, not {n_sprites}')
     return int(pair[0]), int(pair[1])

@@ -7,8 +7,8 @@ Docs: https://genesis-v2.github.io/genesis_v2/cli.html.md"""
 # %% auto #0
 __all__ = ['PRESETS', 'fast_precision', 'can_compile', 'train', 'evaluate_command', 'segment', 'sample', 'info', 'main']
 
-# %% ../nbs/80_cli.ipynb #0a03f40a
-import argparse, json, sys, time
+# %% ../nbs/80_cli.ipynb #496a0eb2
+import argparse, json, os, re, shlex, shutil, sys, sysconfig, time, warnings
 from pathlib import Path
 from . import __version__
 
@@ -19,12 +19,31 @@ PRESETS = dict(
     paper=dict(img_size=64, slots=7, max_sprites=4, width=64, decoder_grid=None, steps=500_000, bs=32, lr=1e-4, lr_warmup=0, lr_tail=0., warm_start=0,
                beta_init=1., beta_min=1e-10, goal_rmse=0.0563, precision='auto', compile=True))
 
-# %% ../nbs/80_cli.ipynb #916c8384
+# %% ../nbs/80_cli.ipynb #e9755a37
 def _fail(message):
-    print(f'genesis-v2: {message}', file=sys.stderr)
+    "Print one line on stderr and leave with exit code 2"
+    print('genesis-v2:', ' '.join(str(message).split()), file=sys.stderr)
     sys.exit(2)
 
+# %% ../nbs/80_cli.ipynb #8ead6a93
+class _Parser(argparse.ArgumentParser):
+    "An ArgumentParser whose errors are one line"
+    def parse_known_args(self, args=None, namespace=None):
+        known, extra = super().parse_known_args(args, namespace)
+        if extra: self.error(f"unrecognized arguments: {' '.join(extra)}")     # said by the command they were given to
+        return known, extra
+    def error(self, message):
+        print(f"{self.prog}: {' '.join(message.split())} (see {self.prog} --help)", file=sys.stderr)
+        sys.exit(2)
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    "Help with the defaults that say something"
+    def _get_help_string(self, action):
+        return action.help if action.default is None or action.default is False else super()._get_help_string(action)
+
+# %% ../nbs/80_cli.ipynb #bb41583a
 def _whole(low, high=10**9):
+    "Reader of whole numbers in a range"
     def parse(text):
         try: value = int(text)
         except ValueError: raise argparse.ArgumentTypeError(f'{text!r} is not a whole number') from None
@@ -33,124 +52,174 @@ def _whole(low, high=10**9):
     return parse
 
 def _positive(text):
+    "A number above 0"
     try: value = float(text)
     except ValueError: raise argparse.ArgumentTypeError(f'{text!r} is not a number') from None
-    if not 0 < value < 1e6: raise argparse.ArgumentTypeError(f'{text} is out of range: give a number above 0')
+    if not 0 < value < 1e6: raise argparse.ArgumentTypeError(f'{text} is out of range: give a number above 0 and below a million')
     return value
 
-# %% ../nbs/80_cli.ipynb #08a5da3c
+def _device(text):
+    "'cpu', 'cuda' or 'cuda:0', 'cuda:1', …"
+    if not re.fullmatch(r'cpu|cuda(:\d{1,3})?', text): raise argparse.ArgumentTypeError(f"{text!r} is no device: give cpu, cuda or cuda:NUMBER")
+    return text
+
+# %% ../nbs/80_cli.ipynb #6e178f5b
 def fast_precision(
     device: str, # 'cpu' or 'cuda'
 ) -> str: # 'bf16' or 'fp32'
     "bfloat16 where the hardware has it, float32 elsewhere"
     import torch
-    if device.startswith('cuda'): return 'bf16' if torch.cuda.is_bf16_supported() else 'fp32'
+    if device.startswith('cuda'): return 'bf16' if torch.cuda.is_bf16_supported(including_emulation=False) else 'fp32'
     flags = Path('/proc/cpuinfo').read_text() if Path('/proc/cpuinfo').exists() else ''
     return 'bf16' if 'avx512_bf16' in flags or 'amx_bf16' in flags else 'fp32'
 
-def can_compile() -> bool:
-    "Is there a C++ compiler for `torch.compile` on this machine?"
-    import shutil, os
-    return shutil.which(os.environ.get('CXX', 'g++')) is not None or shutil.which('clang++') is not None
+def can_compile() -> bool: # True if `torch.compile` will find its compiler
+    "Are there a C++ compiler and Python's headers on this machine?"
+    compiler = os.environ.get('CXX', 'clang++' if sys.platform == 'darwin' else 'g++')
+    return shutil.which(compiler) is not None and (Path(sysconfig.get_paths()['include'])/'Python.h').exists()
 
-# %% ../nbs/80_cli.ipynb #0013390b
-def _progress_lines(learn, every):
+# %% ../nbs/80_cli.ipynb #8768a52d
+def _progress_lines(learn):
     "A callback that prints a line per evaluation, and where there is a terminal a running line between them"
     from fastai.callback.core import Callback
     class Lines(Callback):
         order = 65
         def before_fit(self):
-            self.t0, self.first, self.last = time.time(), self.learn.step, 0.
+            self.t0, self.begun, self.shown = time.time(), self.learn.step, 0.
             print(f"{'step':>8} {'NLL':>9} {'KL':>8} {'β':>9} {'MSE':>8} {'ARI-FG π':>9} {'m':>6}   rate, time left", flush=True)
         def _rate(self):
-            rate = (self.learn.step - self.first) / max(time.time() - self.t0, 1e-9)
-            left = (self.learn.n_steps - self.learn.step) / max(rate, 1e-9)
-            return f'{rate:.1f} steps/s, {int(left) // 60}:{int(left) % 60:02d}'
+            rate = (self.learn.step - self.begun) / max(time.time() - self.t0, 1e-9)
+            left = int((self.learn.n_steps - self.learn.step) / max(rate, 1e-9))
+            return f'{rate:.1f} steps/s, {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}'
         def after_batch(self):
-            if self.training and sys.stdout.isatty() and time.time() - self.last > 1:
-                self.last = time.time()
-                print(f'\r{self.learn.step:>8} of {self.learn.n_steps}   {self._rate()} left ', end='', flush=True)
+            if self.training and sys.stdout.isatty() and time.time() - self.shown > 1:
+                self.shown = time.time()
+                print(f'\r\033[K{self.learn.step:>8} of {self.learn.n_steps}   {self._rate()}', end='', flush=True)
         def after_epoch(self):
             s = self.learn.scores()
-            start = '\r' if sys.stdout.isatty() else ''
+            start = '\r\033[K' if sys.stdout.isatty() else ''
             print(f"{start}{self.learn.step:>8} {s['nll']:9.1f} {s['kl']:8.1f} {s['beta']:9.2g} {s['mse']:8.4f} {s['ari_fg']:9.3f} {s['ari_fg_attn']:6.3f}   {self._rate()}", flush=True)
     return Lines()
 
-# %% ../nbs/80_cli.ipynb #c205a46a
+# %% ../nbs/80_cli.ipynb #1549df92
+def _check_run(
+    folder: Path, # run folder, existing or not
+    config: dict, # settings of this command
+):
+    "Refuse a folder that is not ours, or that holds a run with other settings"
+    known = folder/'config.json'
+    if folder.exists() and not folder.is_dir(): _fail(f'{folder} is a file: choose another --out')
+    if not known.exists():
+        if folder.exists() and any(folder.iterdir()): _fail(f'{folder} is not empty and holds no run: choose another --out')
+        return
+    try: old = dict(json.loads(known.read_text())['settings'])
+    except (ValueError, KeyError, TypeError): _fail(f'{known} is not the configuration of a run: choose another --out, or delete the folder')
+    if diff := [k for k in config if k != 'steps' and old.get(k) != config[k]]:
+        changes = ', '.join(f'{k}: {old.get(k)} there, {config[k]} here' for k in diff)
+        _fail(f'{folder} holds a run with other settings ({changes}): choose another --out, or delete it')
+
+# %% ../nbs/80_cli.ipynb #5e357aaa
 def train(args):
     "Train a model on the embedded sprites; ends with a table of scores and a picture"
-    preset = PRESETS[args.preset]
-    settings = {k: getattr(args, k) if getattr(args, k, None) is not None else v for k, v in preset.items()}
+    s = {k: getattr(args, k) if getattr(args, k, None) is not None else v for k, v in PRESETS[args.preset].items()}
     folder = Path(args.out or f'runs/sprites-{args.seed}')
-    if folder.exists() and not folder.is_dir(): _fail(f'{folder} is a file: choose another --out')
-    config = dict(model='genesis_v2', data=args.data, seed=args.seed, **settings)
-    known = folder/'config.json'
-    if known.exists():
-        old = json.loads(known.read_text())['settings']
-        if diff := [k for k in config if k != 'steps' and old.get(k) != config[k]]:
-            _fail(f"{folder} holds a run with other settings ({', '.join(f'{k}: {old.get(k)} there, {config[k]} here' for k in diff)}): choose another --out, or delete it")
-    elif folder.exists() and any(folder.iterdir()): _fail(f'{folder} is not empty and holds no run: choose another --out')
-    import torch
-    from genesis_v2.backbone import unet_widths
-    try: unet_widths(settings['img_size'], settings['width'])
-    except ValueError as e: _fail(str(e))
-    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    if device.startswith('cuda') and not torch.cuda.is_available(): _fail('there is no CUDA device here: leave out --device, or use --device cpu')
-
-    import matplotlib
+    config = dict(model='genesis_v2', data=args.data, seed=args.seed, **s)
+    _check_run(folder, config)
+    import matplotlib, torch
     matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+    from fastai.callback.progress import ProgressCallback
+    from genesis_v2.backbone import unet_widths
     from genesis_v2.data.loaders import scene_dataloaders
     from genesis_v2.data.sprites import sprites_dataset
     from genesis_v2.evaluation import evaluate, report_table
     from genesis_v2.geco import goal_from_rmse
     from genesis_v2.learner import TrainingDiverged, scene_learner
     from genesis_v2.models.base import write_atomically
-    s, precision = settings, settings['precision'] if settings['precision'] != 'auto' else fast_precision(device)
-    compiled = bool(s['compile']) and can_compile()
+    try: unet_widths(s['img_size'], s['width'])
+    except ValueError as e: _fail(e)
+    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    if device.startswith('cuda') and int(device.partition(':')[2] or 0) >= torch.cuda.device_count(): _fail(f'there is no {device} device here: leave out --device, or use --device cpu')
+
+    checkpoint, precision = folder/'checkpoint.safetensors', s['precision'] if s['precision'] != 'auto' else fast_precision(device)
+    complete = checkpoint.exists() and _steps_done(checkpoint) >= s['steps']
+    compiled = bool(s['compile']) and can_compile() and not complete
     sprites = dict(n_sprites=(1, s['max_sprites']))
     dls = scene_dataloaders('sprites', img_size=s['img_size'], bs=s['bs'], seed=args.seed, device=torch.device(device), **sprites)
     learn = scene_learner(dls, goal=goal_from_rmse(s['goal_rmse'], 0.7), beta_init=s['beta_init'], beta_min=s['beta_min'], lr=s['lr'], warm_start=s['warm_start'],
                           lr_warmup=s['lr_warmup'], lr_tail=s['lr_tail'], seed=args.seed, run=folder, eval_every=args.eval_every, save_every=args.save_every, compile=compiled,
                           n_slots=s['slots'], width=s['width'], decoder_grid=s['decoder_grid'], precision=precision)
     learn.model.to(device)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(known, lambda p: Path(p).write_text(json.dumps(dict(settings=config, version=__version__, command=' '.join(sys.argv)), indent=1) + '\n'))
-    print(f"GENESIS-V2 on {args.data}: {s['img_size']}×{s['img_size']}, up to {s['max_sprites']} sprites, K = {s['slots']}, {s['steps']} steps of {s['bs']} images, seed {args.seed}; {device}, {precision}"
-          f"{', compiled' if compiled else ''}. Run folder: {folder}", flush=True)
-    learn.remove_cb(learn.progress)
-    learn.add_cb(_progress_lines(learn, args.eval_every))
-    try:
-        with learn.no_logging(): done = learn.fit_steps(s['steps'])
-    except TrainingDiverged as e: _fail(str(e))
-    if not done:
-        print(f'\nStopped at step {learn.step}; the state is in {folder}. The same command goes on from there.')
-        return 130
-    test = sprites_dataset('test', s['img_size'], **sprites)
-    report = evaluate(learn, test, n=args.n)
+    learn.remove_cb(ProgressCallback)
+    learn.add_cb(_progress_lines(learn))
+    if checkpoint.exists():
+        try: learn.load_checkpoint(checkpoint)
+        except Exception as e: _fail(f'{checkpoint} cannot be read ({type(e).__name__}: {e}): delete it to begin again')
+
+    if complete: print(f'The run in {folder} is complete: {learn.step} steps.')
+    else:
+        about = dict(settings=config, version=__version__, command=args.line)
+        write_atomically(folder/'config.json', lambda p: Path(p).write_text(json.dumps(about, indent=1) + '\n'))
+        print(f"GENESIS-V2 on {args.data}: {s['img_size']}×{s['img_size']}, up to {s['max_sprites']} sprites, K = {s['slots']}, {s['steps']} steps of {s['bs']} images, seed {args.seed}; {device}, {precision}"
+              f"{', compiled (the first steps wait for that)' if compiled else ''}. Run folder: {folder}" + (f'\nGoing on from step {learn.step}.' if learn.step else ''), flush=True)
+        try:
+            with learn.no_logging(): done = learn.fit_steps(s['steps'])
+        except TrainingDiverged as e: _fail(e)
+        if not done:
+            print(f'\nStopped at step {learn.step}; the state is in {folder}. The same command goes on from there.')
+            return 130
+
+    report = dict(evaluate(learn, sprites_dataset('test', s['img_size'], **sprites), n=args.n), max_sprites=s['max_sprites'])
     write_atomically(folder/'report.json', lambda p: Path(p).write_text(json.dumps(report, indent=1) + '\n'))
-    learn.show_slots().savefig(folder/'slots.png', dpi=120, bbox_inches='tight')
-    print(f"\nHeld-out scenes, after {s['steps']} steps:\n{report_table(report)}\n\nPicture: {folder/'slots.png'}\nModel:   {folder/'model'}  (GenesisV2.from_pretrained('{folder/'model'}'))\n"
-          f"Go on:   the same command with --steps {2 * s['steps']}; segment a picture: genesis-v2 segment PICTURE --model {folder/'model'}")
+    learn.model.save_pretrained(folder/'model', steps=learn.step, report=report)
+    fig = learn.show_slots()
+    write_atomically(folder/'slots.png', lambda p: fig.savefig(p, dpi=120, bbox_inches='tight'))
+    plt.close(fig)
+    print(f"\nHeld-out scenes with up to {s['max_sprites']} sprites, after {learn.step} steps:\n{report_table(report)}\n\nPicture: {folder/'slots.png'}\nModel:   {folder/'model'}\n"
+          f"Next:    genesis-v2 segment PICTURE --model {shlex.quote(str(folder))}\n         or train longer: the same command with --steps {2 * learn.step}")
     return 0
 
-# %% ../nbs/80_cli.ipynb #e39a7878
+def _steps_done(checkpoint):
+    "The step in a checkpoint's header"
+    from safetensors import safe_open
+    try:
+        with safe_open(checkpoint, 'pt') as f: return int(f.metadata()['step'])
+    except Exception as e: _fail(f'{checkpoint} cannot be read ({type(e).__name__}: {e}): delete it to begin again')
+
+# %% ../nbs/80_cli.ipynb #a6f8670e
 def _load(name):
     "A model by name or folder, or a one-line error"
     from genesis_v2.models import GenesisV2
-    folder = Path(name)
-    try: return GenesisV2.from_pretrained(folder/'model' if (folder/'model'/'config.json').exists() else name)
-    except (FileNotFoundError, ValueError) as e: _fail(str(e))
-    except Exception as e: _fail(f'the model in {name} cannot be loaded: {type(e).__name__}: {str(e).splitlines()[0]}')
+    run = Path(name)/'model'
+    try: return GenesisV2.from_pretrained(run if (run/'config.json').exists() else name)
+    except FileNotFoundError as e: _fail(e)
+    except Exception as e:
+        reasons = {'JSONDecodeError': 'its config.json is not JSON', 'UnicodeDecodeError': 'its config.json is not text', 'AttributeError': 'its config.json does not describe a model',
+                   'KeyError': 'its config.json does not describe a model', 'TypeError': 'its config.json does not fit this version of the package', 'SafetensorError': 'its model.safetensors is damaged',
+                   'RuntimeError': 'its weights do not fit its config.json'}
+        why, what = reasons.get(type(e).__name__), ' '.join(str(e).split())
+        what = what[:150] + '…' * (len(what) > 150)
+        _fail(f'the model in {name} cannot be loaded: ' + (f'{why} ({what})' if why else what))
 
+# %% ../nbs/80_cli.ipynb #0492b633
 def evaluate_command(args):
     "Score a model on held-out sprites"
+    model = _load(args.model)
     from genesis_v2.data.sprites import sprites_dataset
     from genesis_v2.evaluation import evaluate, report_table
-    model = _load(args.model)
-    report = evaluate(model, sprites_dataset('test', model.config['img_size'], n_sprites=(1, args.max_sprites)), n=args.n, n_slots='flexible' if args.flexible else args.slots)
-    print(json.dumps(report, indent=1) if args.json else report_table(report))
+    max_sprites = args.max_sprites or _saved(args.model).get('report', {}).get('max_sprites', 4)
+    report = evaluate(model, sprites_dataset('test', model.config['img_size'], n_sprites=(1, max_sprites)), n=args.n, n_slots='flexible' if args.flexible else args.slots)
+    report['max_sprites'] = max_sprites
+    print(json.dumps(report, indent=1) if args.json else f'Held-out scenes with up to {max_sprites} sprites:\n{report_table(report)}')
     return 0
 
+def _saved(name):
+    "What is written beside a model's weights"
+    from genesis_v2.models.base import pretrained_folder
+    run = Path(name)/'model'
+    return json.loads((pretrained_folder(run if (run/'config.json').exists() else name)/'config.json').read_text())
+
+# %% ../nbs/80_cli.ipynb #c31cfff6
 def segment(args):
     "Segment pictures: label picture, overlay, and masks and latents as .npz"
     import numpy as np, torch
@@ -158,106 +227,148 @@ def segment(args):
     from genesis_v2.data.images import image_tensor, load_image
     from genesis_v2.models.base import write_atomically
     from genesis_v2.plots import overlay, palette_image
-    paths, pictures = [Path(p) for p in args.images], []
-    for p in paths:
-        try: pictures.append(load_image(p))
-        except (FileNotFoundError, ValueError) as e: _fail(str(e))
+    paths, out_dir, pictures = [Path(p) for p in args.images], Path(args.out), []
     stems = [p.stem for p in paths]
     if twice := sorted({s for s in stems if stems.count(s) > 1}): _fail(f'several pictures are called {twice[0]!r}: their results would overwrite each other')
-    model, out_dir = _load(args.model), Path(args.out)
     if out_dir.exists() and not out_dir.is_dir(): _fail(f'{out_dir} is a file: choose another --out')
+    results = {(out_dir/f'{s}{end}').resolve() for s in stems for end in ('_labels.png', '_overlay.png', '.npz')}
+    for p in paths:
+        if p.resolve() in results: _fail(f'{p} would be overwritten by a result: choose another --out')
+        try: pictures.append(load_image(p))
+        except (OSError, ValueError) as e: _fail(e)
+    model = _load(args.model)
     for path, picture in zip(paths, pictures):
         torch.manual_seed(args.seed)
         with torch.no_grad(): out = model(image_tensor(picture, model.config['img_size']), n_slots='flexible' if args.flexible else args.slots)
         small = out.labels(args.masks)[0].numpy().astype(np.uint8)
         labels = np.asarray(Image.fromarray(small).resize(picture.size, Image.Resampling.NEAREST))
+        arrays = dict(masks=out.log_masks[0].exp(), attn=out.log_attn[0].exp(), components=out.components[0], recon=out.recon[0], z=out.z[0], mu=out.mu[0], sigma=out.sigma[0])
         write_atomically(out_dir/f'{path.stem}_labels.png', palette_image(labels).save)
         write_atomically(out_dir/f'{path.stem}_overlay.png', Image.fromarray(overlay(np.asarray(picture), labels)).save)
-        arrays = dict(masks=out.log_masks[0].exp(), attn=out.log_attn[0].exp(), components=out.components[0], recon=out.recon[0], z=out.z[0])
         write_atomically(out_dir/f'{path.stem}.npz', lambda p: np.savez_compressed(p, **{k: v.float().numpy() for k, v in arrays.items()}))
-        print(f"{path}: {len(np.unique(labels))} segments → {out_dir/path.stem}_labels.png, _overlay.png, .npz")
+        n = len(np.unique(labels))
+        print(f"{path}: {n} segment{'s' * (n > 1)} → {out_dir/path.stem}_labels.png, {path.stem}_overlay.png, {path.stem}.npz", flush=True)
     return 0
 
+# %% ../nbs/80_cli.ipynb #da70237a
 def sample(args):
     "Draw scenes from the prior"
-    import matplotlib, torch
-    matplotlib.use('Agg')
-    from genesis_v2.models.base import write_atomically
-    from genesis_v2.plots import show_samples
     out = Path(args.out)
     if out.is_dir(): _fail(f'{out} is a folder: give the name of a PNG file')
-    if out.suffix.lower() != '.png': _fail(f'{out} does not end in .png')
+    if out.suffix.lower() != '.png': _fail(f'{out} does not end in .png: give the name of a PNG file')
     model = _load(args.model)
+    import matplotlib, torch
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+    from genesis_v2.models.base import write_atomically
+    from genesis_v2.plots import show_rows, slot_rows
     scenes = model.sample(args.n, n_slots=args.slots, temperature=args.temperature, generator=torch.Generator().manual_seed(args.seed))
-    write_atomically(out, lambda p: show_samples(scenes, n=args.n).savefig(p, dpi=120, bbox_inches='tight'))
-    print(f'{args.n} scenes → {out}')
+    rows = slot_rows(scenes.recon, scenes, n=args.n, slots=scenes.log_masks.shape[1] * args.n <= 256)
+    fig = show_rows({'Sample' if t == 'Reconstruction' else t: r for t, r in rows.items() if t != 'Input'})
+    write_atomically(out, lambda p: fig.savefig(p, dpi=120, bbox_inches='tight'))
+    plt.close(fig)
+    print(f"{args.n} scene{'s' * (args.n > 1)} → {out}")
     return 0
 
+# %% ../nbs/80_cli.ipynb #68b74066
 def info(args):
     "Versions, device, and the models in the package"
-    import platform, torch
-    from genesis_v2.models.base import pretrained_folder
+    import genesis_v2, platform, torch
     print(f'genesis_v2 {__version__}, Python {platform.python_version()}, torch {torch.__version__}, {torch.get_num_threads()} threads')
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    print(f"device: {torch.cuda.get_device_name() if device == 'cuda' else 'CPU'}, {fast_precision(device)}{', compiler found' if can_compile() else ', no C++ compiler: models run uncompiled'}")
-    for f in sorted((Path(__file__).parent/'pretrained').glob('*/config.json')):
-        c = json.loads(f.read_text())
-        print(f"model in the package: {f.parent.name} ({c['config']['img_size']}×{c['config']['img_size']}, K = {c['config']['n_slots']})" + (f", decoded ARI-FG {c['report']['masks']['ari_fg']:.3f} on {c['report']['n']} held-out scenes" if 'report' in c else ''))
+    print(f"device: {torch.cuda.get_device_name() if device == 'cuda' else 'CPU'}, {fast_precision(device)}, {'compiler found' if can_compile() else 'no C++ compiler or no Python headers: models train uncompiled'}")
+    for f in sorted((Path(genesis_v2.__file__).parent/'pretrained').glob('*/config.json')):
+        saved = json.loads(f.read_text())
+        c, masks = saved['config'], saved.get('report', {}).get('masks')
+        print(f"model in the package: {f.parent.name} ({c['img_size']}×{c['img_size']}, K = {c['n_slots']})" + (f", decoded ARI-FG {masks['ari_fg']:.3f} on {saved['report']['n']} held-out scenes" if masks else ''))
     return 0
 
-# %% ../nbs/80_cli.ipynb #64e4f210
+# %% ../nbs/80_cli.ipynb #1dd3bc96
 def _parser():
     "All commands and their options"
-    p = argparse.ArgumentParser(prog='genesis-v2', description='Unsupervised object segmentation and object-centric scene generation (GENESIS-V2).', allow_abbrev=False)
+    p = _Parser(prog='genesis-v2', description='Unsupervised object segmentation and object-centric scene generation (GENESIS-V2).', allow_abbrev=False)
     p.add_argument('--version', action='version', version=f'genesis_v2 {__version__}')
     sub = p.add_subparsers(dest='command', required=True, metavar='COMMAND')
-    def command(name, func, help):
-        q = sub.add_parser(name, help=help, description=help, allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    def command(name, func, help, text=None):
+        q = sub.add_parser(name, help=help, description=text or help[0].upper() + help[1:] + '.', allow_abbrev=False, formatter_class=_Help)
         q.set_defaults(func=func)
         return q
-    q = command('train', train, 'train a model; without arguments, on the embedded sprites, in minutes')
+    def model_options(q):
+        q.add_argument('--model', default='sprites', metavar='NAME', help='a model in the package, a model folder or a run folder')
+    def slot_options(q):
+        either = q.add_mutually_exclusive_group()
+        either.add_argument('--slots', type=_whole(1, 64), metavar='K', help='another K than in training')
+        either.add_argument('--flexible', action='store_true', help='let the model stop when nothing is left')
+
+    q = command('train', train, 'train a model; without arguments, on the embedded sprites, in minutes',
+                'Train a model on the embedded sprites; without arguments, in minutes. The same command goes on with an interrupted run. Ctrl-C stops after the step and saves.')
     q.add_argument('--preset', choices=PRESETS, default='quick', help='settings to start from')
     q.add_argument('--data', choices=['sprites'], default='sprites', help='what to train on')
-    q.add_argument('--out', help='run folder; runs/sprites-SEED if not given')
-    q.add_argument('--seed', type=_whole(0), default=0, help='weights, order of images and all draws')
-    q.add_argument('--device', help="'cpu' or 'cuda'; a GPU if there is one")
-    for name, kind, help in (('steps', _whole(1), 'iterations in all'), ('img-size', _whole(16, 1024), 'image side, a power of two'), ('slots', _whole(1, 64), 'K'), ('max-sprites', _whole(1, 20), 'sprites in a scene, from 1 to this'),
-                             ('width', _whole(8, 1024), 'channels, a multiple of 8'), ('bs', _whole(1, 4096), 'images in a batch'), ('lr', _positive, 'learning rate'), ('warm-start', _whole(0), 'steps of the warm start; 0 switches it off'),
-                             ('beta-init', _positive, 'first β of GECO'), ('goal-rmse', _positive, "GECO's goal, as the root mean squared error of an image in [0, 1]")):
-        q.add_argument(f'--{name}', type=kind, help=f"{help} (preset: {', '.join(str(PRESETS[k][name.replace('-', '_')]) for k in PRESETS)})", default=None)
-    q.add_argument('--precision', choices=['auto', 'fp32', 'bf16'], help='of convolutions and linear layers (preset: auto)')
+    q.add_argument('--out', metavar='FOLDER', help='run folder (default: runs/sprites-SEED)')
+    q.add_argument('--seed', type=_whole(0), default=0, metavar='N', help='weights, order of images and all draws')
+    q.add_argument('--device', type=_device, help='cpu, cuda or cuda:NUMBER (default: a GPU if there is one)')
+    for name, kind, metavar, help in (
+            ('steps', _whole(1), 'N', 'iterations in all'), ('img-size', _whole(16, 1024), 'H', 'image side in pixels, a power of two'), ('slots', _whole(1, 32), 'K', 'slots'),
+            ('max-sprites', _whole(1, 20), 'N', 'sprites in a scene, from 1 to this'), ('width', _whole(8, 1024), 'C', 'channels, a multiple of 8'),
+            ('bs', _whole(1, 4096), 'B', 'images in a batch'), ('lr', _positive, 'RATE', 'learning rate'), ('warm-start', _whole(0), 'N', 'steps of the warm start, 0 for none'),
+            ('beta-init', _positive, 'BETA', 'first β of GECO'), ('goal-rmse', _positive, 'RMSE', "GECO's goal: root mean squared error of images in [0, 1]")):
+        values = [PRESETS[k][name.replace('-', '_')] for k in PRESETS]
+        q.add_argument(f'--{name}', type=kind, metavar=metavar, help=f"{help} (quick: {values[0]:g}, paper: {values[1]:.6g})")
+    q.add_argument('--precision', choices=['auto', 'fp32', 'bf16'], help='of convolutions and linear layers (default: auto, bf16 where the hardware has it)')
     q.add_argument('--no-compile', dest='compile', action='store_const', const=False, help='run without torch.compile')
-    q.add_argument('--eval-every', type=_whole(1), default=500, help='steps between evaluations')
-    q.add_argument('--save-every', type=_whole(1), default=250, help='steps between checkpoints')
-    q.add_argument('--n', type=_whole(1, 10_000), default=320, help='held-out scenes of the final table')
+    q.add_argument('--eval-every', type=_whole(1), default=500, metavar='N', help='steps between evaluations, the lines of progress')
+    q.add_argument('--save-every', type=_whole(1), default=250, metavar='N', help='steps between checkpoints')
+    q.add_argument('--n', type=_whole(1, 10_000), default=320, metavar='N', help='held-out scenes of the final table')
+
     q = command('evaluate', evaluate_command, 'score a model on held-out sprites')
-    q.add_argument('--model', default='sprites', help='a model in the package, a model folder or a run folder')
-    q.add_argument('--n', type=_whole(1, 10_000), default=320, help='scenes')
-    q.add_argument('--max-sprites', type=_whole(1, 20), default=4, help='sprites in a scene, from 1 to this')
-    q.add_argument('--slots', type=_whole(1, 64), help='another K than in training')
-    q.add_argument('--flexible', action='store_true', help='let the model stop when nothing is left')
+    model_options(q)
+    q.add_argument('--n', type=_whole(1, 10_000), default=320, metavar='N', help='scenes')
+    q.add_argument('--max-sprites', type=_whole(1, 20), metavar='N', help='sprites in a scene, from 1 to this (default: as in training)')
+    slot_options(q)
     q.add_argument('--json', action='store_true', help='print the whole report as JSON')
-    q = command('segment', segment, 'segment pictures of any size and mode')
-    q.add_argument('images', nargs='+', metavar='IMAGE', help='pictures')
-    q.add_argument('--model', default='sprites', help='a model in the package, a model folder or a run folder')
-    q.add_argument('--out', default='segments', help='folder for the results')
-    q.add_argument('--masks', choices=['masks', 'attn'], default='masks', help='decoded or attention masks')
-    q.add_argument('--slots', type=_whole(1, 64), help='another K than in training')
-    q.add_argument('--flexible', action='store_true', help='let the model stop when nothing is left')
-    q.add_argument('--seed', type=_whole(0), default=0, help='of the seeds and latents')
-    q = command('sample', sample, 'draw scenes')
-    q.add_argument('--model', default='sprites', help='a model in the package, a model folder or a run folder')
-    q.add_argument('--n', type=_whole(1, 64), default=8, help='scenes')
-    q.add_argument('--slots', type=_whole(1, 64), help='another K than in training')
-    q.add_argument('--temperature', type=_positive, default=1., help='scales every draw')
-    q.add_argument('--seed', type=_whole(0), default=0, help='of the draws')
-    q.add_argument('--out', default='samples.png', help='picture to write')
-    command('info', info, 'versions, device, models in the package')
+
+    q = command('segment', segment, 'segment pictures of any size and mode',
+                'Segment pictures of any size and mode. Writes, for each, a label picture and an overlay at its own size, and masks and latents as .npz.')
+    q.add_argument('images', nargs='+', metavar='IMAGE', help='picture file')
+    model_options(q)
+    q.add_argument('--out', default='segments', metavar='FOLDER', help='folder for the results')
+    q.add_argument('--masks', choices=['masks', 'attn'], default='masks', help='segment by the decoded masks or by the attention masks')
+    slot_options(q)
+    q.add_argument('--seed', type=_whole(0), default=0, metavar='N', help="of the model's draws")
+
+    q = command('sample', sample, 'draw scenes from the prior')
+    model_options(q)
+    q.add_argument('--n', type=_whole(1, 64), default=8, metavar='N', help='scenes')
+    q.add_argument('--slots', type=_whole(1, 64), metavar='K', help='another K than in training')
+    q.add_argument('--temperature', type=_positive, default=1., metavar='T', help='scales every draw')
+    q.add_argument('--seed', type=_whole(0), default=0, metavar='N', help='of the draws')
+    q.add_argument('--out', default='samples.png', metavar='FILE', help='PNG file to write')
+
+    command('info', info, 'show versions, device and the models in the package')
     return p
 
+# %% ../nbs/80_cli.ipynb #b84c3731
 def main(
     argv: list|None=None, # words of the command line; those of the process if None
-) -> int: # exit status
+): # does not return: leaves with exit status 0, 2 for what cannot work, 130 after Ctrl-C
     "Entry point of the `genesis-v2` program"
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='replace')
     args = _parser().parse_args(argv)
-    sys.exit(args.func(args))
+    args.line = shlex.join(['genesis-v2', *(sys.argv[1:] if argv is None else argv)])
+    try:
+        with warnings.catch_warnings():
+            if not sys.warnoptions: warnings.simplefilter('ignore')
+            status = args.func(args)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print('\ngenesis-v2: interrupted', file=sys.stderr)
+        status = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)                           # so that the flush at exit has somewhere to go
+        status = 141
+    except OSError as e: _fail(f'{e.strerror or e}' + (f': {e.filename}' if e.filename else ''))
+    except (MemoryError, RuntimeError) as e:
+        if isinstance(e, RuntimeError) and not re.search("out of memory|can't allocate memory|not enough memory", str(e)): raise
+        _fail('there is not enough memory for this: try a smaller --bs, --img-size, --slots or --n')
+    sys.exit(status)

@@ -283,7 +283,7 @@ def info(args):
         print(f"model in the package: {f.parent.name} ({c['img_size']}×{c['img_size']}, K = {c['n_slots']})" + (f", decoded ARI-FG {masks['ari_fg']:.3f} on {saved['report']['n']} held-out scenes" if masks else ''))
     return 0
 
-# %% ../nbs/80_cli.ipynb #1dd3bc96
+# %% ../nbs/80_cli.ipynb #23626243
 def _parser():
     "All commands and their options"
     p = _Parser(prog='genesis-v2', description='Unsupervised object segmentation and object-centric scene generation (GENESIS-V2).', allow_abbrev=False)
@@ -310,7 +310,7 @@ def _parser():
     for name, kind, metavar, help in (
             ('steps', _whole(1), 'N', 'iterations in all'), ('img-size', _whole(16, 1024), 'H', 'image side in pixels, a power of two'), ('slots', _whole(1, 32), 'K', 'slots'),
             ('max-sprites', _whole(1, 20), 'N', 'sprites in a scene, from 1 to this'), ('width', _whole(8, 1024), 'C', 'channels, a multiple of 8'),
-            ('bs', _whole(1, 4096), 'B', 'images in a batch'), ('lr', _positive, 'RATE', 'learning rate'), ('warm-start', _whole(0), 'N', 'steps of the warm start, 0 for none'),
+            ('bs', _whole(1, 4096), 'B', 'images in a batch'), ('lr', _positive, 'RATE', 'learning rate'), ('warm-start', _whole(0), 'N', 'steps of the warm start, 0 for none'), ('gate-lr', _positive, 'FACTOR', "learning rate of the embeddings' gate, as a multiple of --lr"),
             ('beta-init', _positive, 'BETA', 'first β of GECO'), ('goal-rmse', _positive, 'RMSE', "GECO's goal: root mean squared error of images in [0, 1]")):
         values = [PRESETS[k][name.replace('-', '_')] for k in PRESETS]
         q.add_argument(f'--{name}', type=kind, metavar=metavar, help=f"{help} (quick: {values[0]:g}, paper: {values[1]:.6g})")

@@ -12,11 +12,11 @@ import argparse, json, os, re, shlex, shutil, sys, sysconfig, time, warnings
 from pathlib import Path
 from . import __version__
 
-# %% ../nbs/80_cli.ipynb #43735d06
+# %% ../nbs/80_cli.ipynb #ce58908f
 PRESETS = dict(
-    quick=dict(img_size=32, slots=4, max_sprites=3, width=32, decoder_grid=4, steps=4000, bs=32, lr=1e-3, lr_warmup=100, lr_tail=0.4, warm_start=2000,
-               beta_init=0.01, beta_min=1e-4, gate_lr=20., goal_rmse=0.0447, precision='auto', compile=True),
-    paper=dict(img_size=64, slots=7, max_sprites=4, width=64, decoder_grid=None, steps=500_000, bs=32, lr=1e-4, lr_warmup=0, lr_tail=0., warm_start=0,
+    quick=dict(img_size=32, slots=4, max_sprites=3, width=32, decoder_grid=4, decoder_layers=4, pool_position=True, steps=4000, bs=32, lr=1e-3, lr_warmup=100, lr_tail=0.4, warm_start=2000,
+               beta_init=0.01, beta_min=1e-3, gate_lr=5., goal_rmse=0.0447, precision='auto', compile=True),
+    paper=dict(img_size=64, slots=7, max_sprites=4, width=64, decoder_grid=None, decoder_layers=None, pool_position=False, steps=500_000, bs=32, lr=1e-4, lr_warmup=0, lr_tail=0., warm_start=0,
                beta_init=1., beta_min=1e-10, gate_lr=1., goal_rmse=0.0563, precision='auto', compile=True))
 
 # %% ../nbs/80_cli.ipynb #e9755a37
@@ -118,7 +118,7 @@ def _check_run(
         changes = ', '.join(f'{k}: {old.get(k)} there, {config[k]} here' for k in diff)
         _fail(f'{folder} holds a run with other settings ({changes}): choose another --out, or delete it')
 
-# %% ../nbs/80_cli.ipynb #73b54d68
+# %% ../nbs/80_cli.ipynb #95a142fd
 def train(args):
     "Train a model on the embedded sprites; ends with a table of scores and a picture"
     s = {k: getattr(args, k) if getattr(args, k, None) is not None else v for k, v in PRESETS[args.preset].items()}
@@ -148,7 +148,8 @@ def train(args):
     dls = scene_dataloaders('sprites', img_size=s['img_size'], bs=s['bs'], seed=args.seed, device=torch.device(device), **sprites)
     learn = scene_learner(dls, goal=goal_from_rmse(s['goal_rmse'], 0.7), beta_init=s['beta_init'], beta_min=s['beta_min'], lr=s['lr'], warm_start=s['warm_start'],
                           lr_warmup=s['lr_warmup'], lr_tail=s['lr_tail'], gate_lr=s['gate_lr'], seed=args.seed, run=folder, eval_every=args.eval_every, save_every=args.save_every, compile=compiled,
-                          n_slots=s['slots'], width=s['width'], decoder_grid=s['decoder_grid'], precision=precision)
+                          n_slots=s['slots'], width=s['width'], decoder_grid=s['decoder_grid'], decoder_layers=s['decoder_layers'],
+                          pool_position=s['pool_position'], precision=precision)
     learn.model.to(device)
     learn.remove_cb(ProgressCallback)
     learn.add_cb(_progress_lines(learn))

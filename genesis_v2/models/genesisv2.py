@@ -7,20 +7,21 @@ Docs: https://genesis-v2.github.io/genesis_v2/models.genesisv2.html.md"""
 # %% auto #0
 __all__ = ['GenesisV2']
 
-# %% ../../nbs/21_models.genesisv2.ipynb #05197f8b
+# %% ../../nbs/21_models.genesisv2.ipynb #5d55bc27
 import torch
 from fastcore.basics import patch
 from torch import nn
+from torch.nn import functional as F
 from ..backbone import UNet
 from ..decoder import BroadcastDecoder
-from ..icsbp import SemiConv, ic_sbp
+from ..icsbp import SemiConv, coordinate_grid, ic_sbp
 from ..kernels import initial_sigma
 from ..latents import AutoregressivePrior, IndependentPrior, PosteriorHead, mc_kl
 from ..layers import ConvGNReLU, masked_pool
 from ..likelihood import mask_kl, sgmm_nll
 from .base import SceneModel, SceneOutput
 
-# %% ../../nbs/21_models.genesisv2.ipynb #a30cf548
+# %% ../../nbs/21_models.genesisv2.ipynb #d4f1f082
 class GenesisV2(SceneModel):
     "GENESIS-V2 (Engelcke, Parker Jones, Posner 2021); the defaults are the paper's settings at 64×64"
     name = 'genesis_v2'
@@ -37,6 +38,8 @@ class GenesisV2(SceneModel):
         mixture: str='channel', # 'channel' (as published) or 'pixel' (Eq. 1 as a density over the RGB pixel)
         mask_loss: bool=False, # compute the mask consistency term of Eq. 7?
         decoder_grid: int|None=None, # side the latents are broadcast to; H / 16 if None
+        decoder_layers: int|None=None, # transposed convolutions of the decoder; as many as doublings if None
+        pool_position: bool=False, # tell each slot where its attention mask lies? (not in the paper)
         precision: str='fp32', # 'fp32', or 'bf16' for convolutions and linear layers
     ):
         super().__init__()
@@ -45,24 +48,27 @@ class GenesisV2(SceneModel):
         if precision not in ('fp32', 'bf16'): raise ValueError(f"precision is {precision!r}: choose 'fp32' or 'bf16'")
         if mixture not in ('channel', 'pixel'): raise ValueError(f"mixture is {mixture!r}: choose 'channel' or 'pixel'")
         self.config = dict(img_size=img_size, n_slots=n_slots, kernel=kernel, prior=prior, width=width, z_dim=z_dim, pixel_std=pixel_std,
-                           mixture=mixture, mask_loss=mask_loss, decoder_grid=decoder_grid, precision=precision)
+                           mixture=mixture, mask_loss=mask_loss, decoder_grid=decoder_grid, decoder_layers=decoder_layers, pool_position=pool_position, precision=precision)
         self.backbone = UNet(img_size, width)
         self.embed_head = nn.Sequential(ConvGNReLU(width, width), SemiConv(width))
         self.log_sigma = nn.Parameter(torch.tensor(initial_sigma(kernel, n_slots)).log())
         self.feature_head = nn.Sequential(ConvGNReLU(width, width), nn.Conv2d(width, 2 * width, 1))
         self.posterior = PosteriorHead(2 * width, z_dim)
-        self.decoder = BroadcastDecoder(img_size, z_dim, width, grid=decoder_grid)
+        self.decoder = BroadcastDecoder(img_size, z_dim, width, grid=decoder_grid, n_layers=decoder_layers)
         self.prior = AutoregressivePrior(z_dim) if prior == 'autoregressive' else IndependentPrior()
         self.register_buffer('attn_bias', torch.zeros(()), persistent=False)   # λ of the warm start; 0 is the published model
 
-# %% ../../nbs/21_models.genesisv2.ipynb #483f0ecd
+# %% ../../nbs/21_models.genesisv2.ipynb #51c4e93e
 @patch
 def _infer(self:GenesisV2, x, seed_scores, noise, n_slots, flexible):
     "q(z | x): attention masks, pooled features, posterior, one sample of the latents"
     e = self.backbone(x)
     zeta = self.embed_head(e)
     log_m, seeds, n_used = ic_sbp(zeta, self.log_sigma, n_slots, self.config['kernel'], seed_scores, flexible)
-    mu, sigma = self.posterior(masked_pool(self.feature_head(e), log_m))
+    pooled = masked_pool(self.feature_head(e), log_m)
+    if self.config['pool_position']:                                           # the mask's centroid, added to the last two features
+        pooled = pooled + F.pad(masked_pool(coordinate_grid(*x.shape[2:], device=x.device)[None], log_m), (pooled.shape[-1] - 2, 0))
+    mu, sigma = self.posterior(pooled)
     return zeta, log_m, seeds, n_used, mu, sigma, mu + sigma * noise
 
 # %% ../../nbs/21_models.genesisv2.ipynb #dda29e0d

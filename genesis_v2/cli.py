@@ -12,9 +12,9 @@ import argparse, json, os, re, shlex, shutil, sys, sysconfig, time, warnings
 from pathlib import Path
 from . import __version__
 
-# %% ../nbs/80_cli.ipynb #ce58908f
+# %% ../nbs/80_cli.ipynb #11706d91
 PRESETS = dict(
-    quick=dict(img_size=32, slots=4, max_sprites=3, width=32, decoder_grid=4, decoder_layers=4, pool_position=True, steps=4000, bs=32, lr=1e-3, lr_warmup=100, lr_tail=0.4, warm_start=2000,
+    quick=dict(img_size=32, slots=4, max_sprites=3, width=32, decoder_grid=4, decoder_layers=4, pool_position=True, steps=3000, bs=32, lr=1e-3, lr_warmup=100, lr_tail=0.4, warm_start=2000,
                beta_init=0.01, beta_min=1e-3, gate_lr=5., goal_rmse=0.0447, precision='auto', compile=True),
     paper=dict(img_size=64, slots=7, max_sprites=4, width=64, decoder_grid=None, decoder_layers=None, pool_position=False, steps=500_000, bs=32, lr=1e-4, lr_warmup=0, lr_tail=0., warm_start=0,
                beta_init=1., beta_min=1e-10, gate_lr=1., goal_rmse=0.0563, precision='auto', compile=True))

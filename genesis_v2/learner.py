@@ -153,8 +153,8 @@ class StepCounter(Callback):
             elbo = (self.pred.nll + self.pred.kl).mean()
             bad = ~(elbo.abs() < self.limit)
             self.bad = bad if self.learn.step == self.first else self.bad | bad
-    def before_train(self):
-        self.first, self.rng = self.learn.step, torch.get_rng_state()
+    def before_train(self): self.first = self.learn.step
+    def after_train(self): self.check()
     def check(self):
         "Raise TrainingDiverged if any step since the start of this epoch was unsound"
         if getattr(self, 'bad', None) is not None and self.bad.item():

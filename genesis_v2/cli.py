@@ -14,10 +14,10 @@ from . import __version__
 
 # %% ../nbs/80_cli.ipynb #11706d91
 PRESETS = dict(
-    quick=dict(img_size=32, slots=4, max_sprites=3, width=32, decoder_grid=4, decoder_layers=4, pool_position=True, steps=3000, bs=32, lr=1e-3, lr_warmup=100, lr_tail=0.4, warm_start=2000,
-               beta_init=0.01, beta_min=1e-3, gate_lr=5., goal_rmse=0.0447, precision='auto', compile=True),
-    paper=dict(img_size=64, slots=7, max_sprites=4, width=64, decoder_grid=None, decoder_layers=None, pool_position=False, steps=500_000, bs=32, lr=1e-4, lr_warmup=0, lr_tail=0., warm_start=0,
-               beta_init=1., beta_min=1e-10, gate_lr=1., goal_rmse=0.0563, precision='auto', compile=True))
+    quick=dict(img_size=32, slots=4, max_sprites=3, width=32, decoder_grid=4, decoder_layers=4, pool_position=True, init='he', steps=3000, bs=32, lr=1e-3, lr_warmup=100, lr_tail=0.4, warm_start=2400,
+               beta_init=0.01, beta_min=5e-3, scalar_lr=5., goal_rmse=0.0447, precision='auto', compile=True),
+    paper=dict(img_size=64, slots=7, max_sprites=4, width=64, decoder_grid=None, decoder_layers=None, pool_position=False, init='torch', steps=500_000, bs=32, lr=1e-4, lr_warmup=0, lr_tail=0., warm_start=0,
+               beta_init=1., beta_min=1e-10, scalar_lr=1., goal_rmse=0.0563, precision='auto', compile=True))
 
 # %% ../nbs/80_cli.ipynb #e9755a37
 def _fail(message):
@@ -147,9 +147,9 @@ def train(args):
     sprites = dict(n_sprites=(1, s['max_sprites']))
     dls = scene_dataloaders('sprites', img_size=s['img_size'], bs=s['bs'], seed=args.seed, device=torch.device(device), **sprites)
     learn = scene_learner(dls, goal=goal_from_rmse(s['goal_rmse'], 0.7), beta_init=s['beta_init'], beta_min=s['beta_min'], lr=s['lr'], warm_start=s['warm_start'],
-                          lr_warmup=s['lr_warmup'], lr_tail=s['lr_tail'], gate_lr=s['gate_lr'], seed=args.seed, run=folder, eval_every=args.eval_every, save_every=args.save_every, compile=compiled,
+                          lr_warmup=s['lr_warmup'], lr_tail=s['lr_tail'], scalar_lr=s['scalar_lr'], seed=args.seed, run=folder, eval_every=args.eval_every, save_every=args.save_every, compile=compiled,
                           n_slots=s['slots'], width=s['width'], decoder_grid=s['decoder_grid'], decoder_layers=s['decoder_layers'],
-                          pool_position=s['pool_position'], precision=precision)
+                          pool_position=s['pool_position'], init=s['init'], precision=precision)
     learn.model.to(device)
     learn.remove_cb(ProgressCallback)
     learn.add_cb(_progress_lines(learn))
@@ -311,7 +311,7 @@ def _parser():
     for name, kind, metavar, help in (
             ('steps', _whole(1), 'N', 'iterations in all'), ('img-size', _whole(16, 1024), 'H', 'image side in pixels, a power of two'), ('slots', _whole(1, 32), 'K', 'slots'),
             ('max-sprites', _whole(1, 20), 'N', 'sprites in a scene, from 1 to this'), ('width', _whole(8, 1024), 'C', 'channels, a multiple of 8'),
-            ('bs', _whole(1, 4096), 'B', 'images in a batch'), ('lr', _positive, 'RATE', 'learning rate'), ('warm-start', _whole(0), 'N', 'steps of the warm start, 0 for none'), ('gate-lr', _positive, 'FACTOR', "learning rate of the embeddings' gate, as a multiple of --lr"),
+            ('bs', _whole(1, 4096), 'B', 'images in a batch'), ('lr', _positive, 'RATE', 'learning rate'), ('warm-start', _whole(0), 'N', 'steps of the warm start, 0 for none'), ('scalar-lr', _positive, 'FACTOR', "learning rate of the gate and of log σ, as a multiple of --lr"),
             ('beta-init', _positive, 'BETA', 'first β of GECO'), ('goal-rmse', _positive, 'RMSE', "GECO's goal: root mean squared error of images in [0, 1]")):
         values = [PRESETS[k][name.replace('-', '_')] for k in PRESETS]
         q.add_argument(f'--{name}', type=kind, metavar=metavar, help=f"{help} (quick: {values[0]:g}, paper: {values[1]:.6g})")

@@ -69,12 +69,16 @@ def _floored(log_p, floor):
 
 def mask_kl(
     log_attn: Tensor, # Log attention masks $\ln m$ (B,K,H,W)
-    log_masks: Tensor, # Log decoded masks $\ln\pi$ (B,K,H,W); receives no gradient
+    log_masks: Tensor, # Log decoded masks $\ln\pi$ (B,K,H,W)
     floor: float = 1e-5, # Smallest probability on either side
+    teacher: str = 'decoded', # Masks that receive no gradient: 'decoded' as in Eq. 7, or 'attention'
 ) -> Tensor: # KL of every image (B,), in nats, summed over pixels; float32
-    "The mask consistency term of Eq. 7, KL(m ‖ nograd(π))."
+    "The mask consistency term of Eq. 7, KL(m ‖ nograd(π)), or with the roles of teacher and pupil exchanged, KL(nograd(m) ‖ π)."
+    if teacher not in ('decoded', 'attention'): raise ValueError(f"teacher is {teacher!r}: choose 'decoded' or 'attention'")
     if log_attn.shape!=log_masks.shape or log_attn.ndim!=4:
         raise ValueError(f'expected two tensors (B,K,H,W), got {tuple(log_attn.shape)} and {tuple(log_masks.shape)}')
     with torch.autocast(log_attn.device.type, enabled=False):
-        m, pi = _floored(log_attn, floor), _floored(log_masks, floor).detach()
+        m, pi = _floored(log_attn, floor), _floored(log_masks, floor)
+        if teacher=='decoded': pi = pi.detach()
+        else: m = m.detach()
         return (m*(m.log() - pi.log())).sum((1,2,3))

@@ -17,7 +17,7 @@ from ..decoder import BroadcastDecoder
 from ..icsbp import SemiConv, coordinate_grid, ic_sbp
 from ..kernels import initial_sigma
 from ..latents import AutoregressivePrior, IndependentPrior, PosteriorHead, mc_kl
-from ..layers import ConvGNReLU, masked_pool
+from ..layers import ConvGNReLU, he_init, masked_pool
 from ..likelihood import mask_kl, sgmm_nll
 from .base import SceneModel, SceneOutput
 
@@ -40,6 +40,7 @@ class GenesisV2(SceneModel):
         decoder_grid: int|None=None, # side the latents are broadcast to; H / 16 if None
         decoder_layers: int|None=None, # transposed convolutions of the decoder; as many as doublings if None
         pool_position: bool=False, # tell each slot where its attention mask lies? (not in the paper)
+        init: str='torch', # 'torch' (as published), or 'he' for backbone, heads and posterior: trains faster
         precision: str='fp32', # 'fp32', or 'bf16' for convolutions and linear layers
     ):
         super().__init__()
@@ -47,8 +48,9 @@ class GenesisV2(SceneModel):
         if n_slots < 1: raise ValueError(f'n_slots is {n_slots}: at least one slot is needed')
         if precision not in ('fp32', 'bf16'): raise ValueError(f"precision is {precision!r}: choose 'fp32' or 'bf16'")
         if mixture not in ('channel', 'pixel'): raise ValueError(f"mixture is {mixture!r}: choose 'channel' or 'pixel'")
+        if init not in ('torch', 'he'): raise ValueError(f"init is {init!r}: choose 'torch' or 'he'")
         self.config = dict(img_size=img_size, n_slots=n_slots, kernel=kernel, prior=prior, width=width, z_dim=z_dim, pixel_std=pixel_std,
-                           mixture=mixture, mask_loss=mask_loss, decoder_grid=decoder_grid, decoder_layers=decoder_layers, pool_position=pool_position, precision=precision)
+                           mixture=mixture, mask_loss=mask_loss, decoder_grid=decoder_grid, decoder_layers=decoder_layers, pool_position=pool_position, init=init, precision=precision)
         self.backbone = UNet(img_size, width)
         self.embed_head = nn.Sequential(ConvGNReLU(width, width), SemiConv(width))
         self.log_sigma = nn.Parameter(torch.tensor(initial_sigma(kernel, n_slots)).log())
@@ -57,27 +59,35 @@ class GenesisV2(SceneModel):
         self.decoder = BroadcastDecoder(img_size, z_dim, width, grid=decoder_grid, n_layers=decoder_layers)
         self.prior = AutoregressivePrior(z_dim) if prior == 'autoregressive' else IndependentPrior()
         self.register_buffer('attn_bias', torch.zeros(()), persistent=False)   # λ of the warm start; 0 is the published model
+        self.register_buffer('shield', torch.zeros(()), persistent=False)      # ρ of the warm start: the share of the latents' gradient that the backbone does not get
+        if init == 'he':
+            he_init(self.backbone, self.feature_head, self.posterior)
+            he_init(self.embed_head, gain=1.)
 
 # %% ../../nbs/21_models.genesisv2.ipynb #51c4e93e
+def _shielded(x, rho):
+    "The same values with 1 − ρ of the gradient"
+    return x + rho * (x.detach() - x)
+
 @patch
 def _infer(self:GenesisV2, x, seed_scores, noise, n_slots, flexible):
     "q(z | x): attention masks, pooled features, posterior, one sample of the latents"
     e = self.backbone(x)
     zeta = self.embed_head(e)
     log_m, seeds, n_used = ic_sbp(zeta, self.log_sigma, n_slots, self.config['kernel'], seed_scores, flexible)
-    pooled = masked_pool(self.feature_head(e), log_m)
+    pool_m = _shielded(log_m.clamp(min=-100), self.attn_bias)
+    pooled = masked_pool(self.feature_head(_shielded(e, self.shield)), pool_m)
     if self.config['pool_position']:                                           # the mask's centroid, added to the last two features
-        pooled = pooled + F.pad(masked_pool(coordinate_grid(*x.shape[2:], device=x.device)[None], log_m), (pooled.shape[-1] - 2, 0))
+        pooled = pooled + F.pad(masked_pool(coordinate_grid(*x.shape[2:], device=x.device)[None], pool_m), (pooled.shape[-1] - 2, 0))
     mu, sigma = self.posterior(pooled)
     return zeta, log_m, seeds, n_used, mu, sigma, mu + sigma * noise
 
 # %% ../../nbs/21_models.genesisv2.ipynb #dda29e0d
 @patch
-def _mixture(self:GenesisV2, z, log_m=None, empty=None):
+def _mixture(self:GenesisV2, z, empty=None):
     "p(x | z): appearance μ, log decoded masks π and the mixture's mean"
     out = self.decoder(z).float()
     components, logits = out[:, :, :3].sigmoid(), out[:, :, 3]
-    if log_m is not None: logits = logits + self.attn_bias * log_m.clamp(min=-100)
     if empty is not None: logits = logits.masked_fill(empty[:, :, None, None], float('-inf'))
     log_pi = logits.log_softmax(1)
     return components, log_pi, (log_pi.exp()[:, :, None] * components).sum(1)
@@ -95,9 +105,10 @@ def _forward(self:GenesisV2, x, seed_scores, noise, n_slots, flexible):
     with self._autocast(x.device.type):
         zeta, log_m, seeds, n_used, mu, sigma, z = self._infer(x, seed_scores, noise, n_slots, flexible)
         empty = torch.arange(n_slots, device=x.device) >= n_used[:, None] if flexible else None
-        components, log_pi, recon = self._mixture(z, log_m, empty)
+        components, log_pi, recon = self._mixture(z, empty)
     with torch.autocast(x.device.type, enabled=False):
-        nll = sgmm_nll(x.float(), components, log_pi, c['pixel_std'], c['mixture'])
+        lent_pi = (log_pi + self.attn_bias * log_m.clamp(min=-100)).log_softmax(1)           # log π itself at λ = 0
+        nll = sgmm_nll(x.float(), components, lent_pi, c['pixel_std'], c['mixture'])
         kl_slots = mc_kl(z, (mu, sigma), self.prior(z))
         if flexible: kl_slots = kl_slots.masked_fill(empty, 0.)
         m_kl = mask_kl(log_m, log_pi) if c['mask_loss'] else None

@@ -60,7 +60,12 @@ class WarmStart(Callback):
         teach: float=0.25, # the decoder's lessons begin at this fraction of T
         hold: float=0.5, # λ stays at 1 up to this fraction of T, then falls to 0
         weight: float=0.5, # of the lesson, the divergence between attention and decoded masks, at λ = 1
-    ): self.steps, self.teach, self.hold, self.weight = steps, teach, hold, weight
+    ):
+        if not 0 <= teach < 1 or not 0 <= hold < 1: raise ValueError(f'teach is {teach} and hold is {hold}: both are fractions of the warm start, from 0 to below 1')
+        self.steps, self.teach, self.hold, self.weight = steps, teach, hold, weight
+
+    def before_fit(self):
+        if self.steps and not hasattr(self.model, 'attn_bias'): raise ValueError(f'{type(self.model).__name__} has no attention masks to lend: train it with warm_start=0')
 
     def schedule(self,
         step: int, # training steps done

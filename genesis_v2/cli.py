@@ -14,10 +14,10 @@ from . import __version__
 
 # %% ../nbs/80_cli.ipynb #11706d91
 PRESETS = dict(
-    quick=dict(img_size=32, slots=4, max_sprites=3, width=32, decoder_grid=4, decoder_layers=4, pool_position=True, init='he', steps=3000, bs=32, lr=1e-3, lr_warmup=100, lr_tail=0.4, warm_start=2400,
-               beta_init=0.01, beta_min=5e-3, scalar_lr=5., goal_rmse=0.0447, precision='auto', compile=True),
-    paper=dict(img_size=64, slots=7, max_sprites=4, width=64, decoder_grid=None, decoder_layers=None, pool_position=False, init='torch', steps=500_000, bs=32, lr=1e-4, lr_warmup=0, lr_tail=0., warm_start=0,
-               beta_init=1., beta_min=1e-10, scalar_lr=1., goal_rmse=0.0563, precision='auto', compile=True))
+    quick=dict(img_size=32, slots=4, max_sprites=3, width=32, decoder_grid=4, latent_moments=True, init='he', steps=7000, bs=16, lr=1e-3, lr_warmup=100, lr_tail=0.4, warm_start=7000, scalar_lr=5.,
+               beta_init=0.01, goal_rmse=0.0447, precision='fp32', compile=False),
+    paper=dict(img_size=64, slots=7, max_sprites=4, width=64, decoder_grid=None, latent_moments=False, init='torch', steps=500_000, bs=32, lr=1e-4, lr_warmup=0, lr_tail=0., warm_start=0, scalar_lr=1.,
+               beta_init=1., goal_rmse=0.0563, precision='auto', compile=True))
 
 # %% ../nbs/80_cli.ipynb #e9755a37
 def _fail(message):
@@ -146,10 +146,10 @@ def train(args):
     compiled = bool(s['compile']) and can_compile() and not complete
     sprites = dict(n_sprites=(1, s['max_sprites']))
     dls = scene_dataloaders('sprites', img_size=s['img_size'], bs=s['bs'], seed=args.seed, device=torch.device(device), **sprites)
-    learn = scene_learner(dls, goal=goal_from_rmse(s['goal_rmse'], 0.7), beta_init=s['beta_init'], beta_min=s['beta_min'], lr=s['lr'], warm_start=s['warm_start'],
+    learn = scene_learner(dls, goal=goal_from_rmse(s['goal_rmse'], 0.7), beta_init=s['beta_init'], lr=s['lr'], warm_start=s['warm_start'],
                           lr_warmup=s['lr_warmup'], lr_tail=s['lr_tail'], scalar_lr=s['scalar_lr'], seed=args.seed, run=folder, eval_every=args.eval_every, save_every=args.save_every, compile=compiled,
-                          n_slots=s['slots'], width=s['width'], decoder_grid=s['decoder_grid'], decoder_layers=s['decoder_layers'],
-                          pool_position=s['pool_position'], init=s['init'], precision=precision)
+                          n_slots=s['slots'], width=s['width'], decoder_grid=s['decoder_grid'],
+                          latent_moments=s['latent_moments'], init=s['init'], precision=precision)
     learn.model.to(device)
     learn.remove_cb(ProgressCallback)
     learn.add_cb(_progress_lines(learn))
@@ -315,8 +315,8 @@ def _parser():
             ('beta-init', _positive, 'BETA', 'first β of GECO'), ('goal-rmse', _positive, 'RMSE', "GECO's goal: root mean squared error of images in [0, 1]")):
         values = [PRESETS[k][name.replace('-', '_')] for k in PRESETS]
         q.add_argument(f'--{name}', type=kind, metavar=metavar, help=f"{help} (quick: {values[0]:g}, paper: {values[1]:.6g})")
-    q.add_argument('--precision', choices=['auto', 'fp32', 'bf16'], help='of convolutions and linear layers (default: auto, bf16 where the hardware has it)')
-    q.add_argument('--no-compile', dest='compile', action='store_const', const=False, help='run without torch.compile')
+    q.add_argument('--precision', choices=['auto', 'fp32', 'bf16'], help='of convolutions and linear layers; auto is bf16 where the hardware has it (quick: fp32, paper: auto)')
+    q.add_argument('--compile', action=argparse.BooleanOptionalAction, help='use torch.compile, which takes a while at the start (quick: no, paper: yes)')
     q.add_argument('--eval-every', type=_whole(1), default=500, metavar='N', help='steps between evaluations, the lines of progress')
     q.add_argument('--save-every', type=_whole(1), default=250, metavar='N', help='steps between checkpoints')
     q.add_argument('--n', type=_whole(1, 10_000), default=320, metavar='N', help='held-out scenes of the final table')

@@ -22,19 +22,13 @@ class BroadcastDecoder(nn.Module):
         width: int=64, # filters, a multiple of 8
         n_out: int=4, # output channels: RGB and the mask logit
         grid: int|None=None, # side the latent is broadcast to; H / 16 (the paper's) if None
-        n_layers: int|None=None, # transposed convolutions; log2(H / grid) if None, what goes beyond runs at the grid's own size first
     ):
         super().__init__()
         self.img_size, self.n_out, self.grid = img_size, n_out, grid or img_size // 16
         if self.grid < 1 or img_size % self.grid or (img_size // self.grid) & (img_size // self.grid - 1):
             raise ValueError(f'grid is {self.grid}: the image side {img_size} must be the grid times a power of two')
-        doublings = int(math.log2(img_size // self.grid))
-        n = doublings if n_layers is None else n_layers
-        if n < doublings: raise ValueError(f'n_layers is {n}: from {self.grid} to {img_size} pixels takes at least {doublings}')
-        layers = []
-        for i in range(n):
-            stride = 2 if i >= n - doublings else 1
-            layers += [nn.ConvTranspose2d(width if i else z_dim + 2, width, 5, stride, padding=2, output_padding=stride - 1), nn.GroupNorm(8, width), nn.ReLU()]
+        layers, n = [], int(math.log2(img_size // self.grid))
+        for i in range(n): layers += [nn.ConvTranspose2d(width if i else z_dim + 2, width, 5, 2, padding=2, output_padding=1), nn.GroupNorm(8, width), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Conv2d(width if n else z_dim + 2, n_out, 1))
 
     def forward(self,

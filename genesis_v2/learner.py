@@ -23,7 +23,7 @@ from fastcore.basics import patch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from .geco import GECO
-from .likelihood import mask_kl
+from .likelihood import mask_lesson
 from .metrics import adjusted_rand_index
 from .models import MODELS
 from .models.base import write_atomically
@@ -44,7 +44,7 @@ class GECOCallback(Callback):
     def loss(self, out, *targets):
         loss = self.geco.loss(out.nll, out.kl if out.mask_kl is None else out.kl + out.mask_kl)
         lesson = getattr(getattr(self.learn, 'warm_start', None), 'lesson', 0.)          # a plain number: no look at the device
-        return loss + lesson * mask_kl(out.log_attn, out.log_masks, teacher='attention').mean() if lesson else loss
+        return loss + lesson * mask_lesson(out.log_attn, out.log_masks).mean() if lesson else loss
 
     def before_batch(self):
         if not self.yb: self.learn.yb = self.xb
@@ -53,13 +53,13 @@ class GECOCallback(Callback):
 
 # %% ../nbs/40_learner.ipynb #a11a17ea
 class WarmStart(Callback):
-    "During the first steps lend the attention masks to the likelihood, and teach the decoder to draw them"
+    "During the first steps lend the attention masks to the likelihood, and in every second of them teach the decoder to draw them"
     order = -4
     def __init__(self,
-        steps: int=2000, # T, steps of the warm start; 0 switches it off
-        teach: float=0.25, # the decoder's lessons begin at this fraction of T
-        hold: float=0.5, # λ stays at 1 up to this fraction of T, then falls to 0
-        weight: float=0.5, # of the lesson, the divergence between attention and decoded masks, at λ = 1
+        steps: int=3000, # T, steps of the warm start; 0 switches it off
+        teach: float=0.13, # the decoder's lessons begin at this fraction of T
+        hold: float=0.4, # λ stays at 1 up to this fraction of T, then falls to 0
+        weight: float=1., # of the lesson, in the steps that have one
     ):
         if not 0 <= teach < 1 or not 0 <= hold < 1: raise ValueError(f'teach is {teach} and hold is {hold}: both are fractions of the warm start, from 0 to below 1')
         self.steps, self.teach, self.hold, self.weight = steps, teach, hold, weight
@@ -73,14 +73,14 @@ class WarmStart(Callback):
         if step >= self.steps: return 0., 0.
         t = step / self.steps
         lam = min(1., (1 - t) / (1 - self.hold))
-        return lam, self.weight * lam * min(1., max(0., t - self.teach) / 0.05)
+        return lam, 0. if step % 2 else self.weight * min(1., max(0., t - self.teach) / 0.05)
 
     def before_batch(self):
         self.lesson, model = 0., self.model
         if not hasattr(model, 'attn_bias'): return                       # a model without a warm start of this kind
         lam, self.lesson = self.schedule(self.learn.step) if self.training else (0., 0.)
         model.attn_bias.fill_(lam)
-        model.shield.fill_(lam if self.lesson else 0.)
+        model.shield.fill_(float(self.lesson > 0))
     def after_fit(self):
         if hasattr(self.model, 'attn_bias'): self.model.attn_bias.fill_(0.), self.model.shield.fill_(0.)
 
@@ -265,7 +265,6 @@ def scene_learner(
     model='genesis_v2', # a name in `models.MODELS`, or a model
     goal: float=0.5655, # GECO's target, NLL per pixel and channel
     beta_init: float|None=None, # β₀; 1, or 1e-10 with the mask loss (paper, Appendix E), if None
-    beta_min: float=1e-10, # smallest β
     lr: float=1e-4, # learning rate
     warm_start: int=0, # steps of the warm start; 0 is the paper's protocol
     lr_warmup: int=0, # steps of learning-rate warm-up
@@ -291,7 +290,7 @@ def scene_learner(
     if beta_init is None: beta_init = 1e-10 if model.config.get('mask_loss') else 1.
     opt_func = partial(OptimWrapper, opt=partial(torch.optim.Adam, fused=True))
     counter, warm, schedule = StepCounter(seed), WarmStart(warm_start), StepSchedule(lr, lr_warmup, lr_tail, scalar_lr=scalar_lr)
-    geco = GECO(goal, size, beta_init=beta_init, beta_min=beta_min)
+    geco = GECO(goal, size, beta_init=beta_init)
     learn = Learner(dls, model, loss_func=lambda out, *y: out.nll.mean(), opt_func=opt_func, lr=lr, splitter=scalar_groups, metrics=scene_metrics(),
                     cbs=[counter, warm, schedule, GECOCallback(geco)] + list(cbs or []))
     learn.recorder.smooth_loss = _DeviceSmoothLoss()

@@ -14,10 +14,10 @@ from torch import nn
 from torch.nn import functional as F
 from ..backbone import UNet
 from ..decoder import BroadcastDecoder
-from ..icsbp import SemiConv, coordinate_grid, ic_sbp
+from ..icsbp import SemiConv, ic_sbp
 from ..kernels import initial_sigma
 from ..latents import AutoregressivePrior, IndependentPrior, PosteriorHead, mc_kl
-from ..layers import ConvGNReLU, he_init, masked_pool
+from ..layers import ConvGNReLU, he_init, mask_moments, masked_pool
 from ..likelihood import mask_kl, sgmm_nll
 from .base import SceneModel, SceneOutput
 
@@ -38,9 +38,8 @@ class GenesisV2(SceneModel):
         mixture: str='channel', # 'channel' (as published) or 'pixel' (Eq. 1 as a density over the RGB pixel)
         mask_loss: bool=False, # compute the mask consistency term of Eq. 7?
         decoder_grid: int|None=None, # side the latents are broadcast to; H / 16 if None
-        decoder_layers: int|None=None, # transposed convolutions of the decoder; as many as doublings if None
-        pool_position: bool=False, # tell each slot where its attention mask lies? (not in the paper)
-        init: str='torch', # 'torch' (as published), or 'he' for backbone, heads and posterior: trains faster
+        latent_moments: bool=False, # add the attention mask's moments to the last nine numbers of μ? (not in the paper)
+        init: str='torch', # 'torch' (as published), or 'he' for backbone, heads and posterior, whose σ then starts small: trains faster
         precision: str='fp32', # 'fp32', or 'bf16' for convolutions and linear layers
     ):
         super().__init__()
@@ -48,21 +47,23 @@ class GenesisV2(SceneModel):
         if n_slots < 1: raise ValueError(f'n_slots is {n_slots}: at least one slot is needed')
         if precision not in ('fp32', 'bf16'): raise ValueError(f"precision is {precision!r}: choose 'fp32' or 'bf16'")
         if mixture not in ('channel', 'pixel'): raise ValueError(f"mixture is {mixture!r}: choose 'channel' or 'pixel'")
+        if latent_moments and z_dim < 9: raise ValueError(f'z_dim is {z_dim}: with latent_moments it must be at least 9')
         if init not in ('torch', 'he'): raise ValueError(f"init is {init!r}: choose 'torch' or 'he'")
         self.config = dict(img_size=img_size, n_slots=n_slots, kernel=kernel, prior=prior, width=width, z_dim=z_dim, pixel_std=pixel_std,
-                           mixture=mixture, mask_loss=mask_loss, decoder_grid=decoder_grid, decoder_layers=decoder_layers, pool_position=pool_position, init=init, precision=precision)
+                           mixture=mixture, mask_loss=mask_loss, decoder_grid=decoder_grid, latent_moments=latent_moments, init=init, precision=precision)
         self.backbone = UNet(img_size, width)
         self.embed_head = nn.Sequential(ConvGNReLU(width, width), SemiConv(width))
         self.log_sigma = nn.Parameter(torch.tensor(initial_sigma(kernel, n_slots)).log())
         self.feature_head = nn.Sequential(ConvGNReLU(width, width), nn.Conv2d(width, 2 * width, 1))
         self.posterior = PosteriorHead(2 * width, z_dim)
-        self.decoder = BroadcastDecoder(img_size, z_dim, width, grid=decoder_grid, n_layers=decoder_layers)
+        self.decoder = BroadcastDecoder(img_size, z_dim, width, grid=decoder_grid)
         self.prior = AutoregressivePrior(z_dim) if prior == 'autoregressive' else IndependentPrior()
         self.register_buffer('attn_bias', torch.zeros(()), persistent=False)   # λ of the warm start; 0 is the published model
         self.register_buffer('shield', torch.zeros(()), persistent=False)      # ρ of the warm start: the share of the latents' gradient that the backbone does not get
         if init == 'he':
             he_init(self.backbone, self.feature_head, self.posterior)
             he_init(self.embed_head, gain=1.)
+            nn.init.constant_(self.posterior[-1].bias[z_dim:], -3.)           # σ ≈ softplus(−2.5) ≈ 0.08: a quiet posterior
 
 # %% ../../nbs/21_models.genesisv2.ipynb #51c4e93e
 def _shielded(x, rho):
@@ -75,11 +76,9 @@ def _infer(self:GenesisV2, x, seed_scores, noise, n_slots, flexible):
     e = self.backbone(x)
     zeta = self.embed_head(e)
     log_m, seeds, n_used = ic_sbp(zeta, self.log_sigma, n_slots, self.config['kernel'], seed_scores, flexible)
-    pool_m = _shielded(log_m.clamp(min=-100), self.attn_bias)
-    pooled = masked_pool(self.feature_head(_shielded(e, self.shield)), pool_m)
-    if self.config['pool_position']:                                           # the mask's centroid, added to the last two features
-        pooled = pooled + F.pad(masked_pool(coordinate_grid(*x.shape[2:], device=x.device)[None], pool_m), (pooled.shape[-1] - 2, 0))
-    mu, sigma = self.posterior(pooled)
+    pool_m = _shielded(log_m.clamp(min=-100), torch.maximum(self.attn_bias, self.shield))
+    mu, sigma = self.posterior(masked_pool(self.feature_head(_shielded(e, self.shield)), pool_m))
+    if self.config['latent_moments']: mu = mu + F.pad(mask_moments(x, pool_m), (mu.shape[-1] - 9, 0))
     return zeta, log_m, seeds, n_used, mu, sigma, mu + sigma * noise
 
 # %% ../../nbs/21_models.genesisv2.ipynb #dda29e0d

@@ -14,9 +14,9 @@ from . import __version__
 
 # %% ../nbs/80_cli.ipynb #11706d91
 PRESETS = dict(
-    quick=dict(img_size=32, slots=4, max_sprites=3, width=32, decoder_grid=4, latent_moments=True, init='he', steps=7000, bs=16, lr=1e-3, lr_warmup=100, lr_tail=0.4, warm_start=7000, scalar_lr=5.,
-               beta_init=0.01, goal_rmse=0.0447, precision='fp32', compile=False),
-    paper=dict(img_size=64, slots=7, max_sprites=4, width=64, decoder_grid=None, latent_moments=False, init='torch', steps=500_000, bs=32, lr=1e-4, lr_warmup=0, lr_tail=0., warm_start=0, scalar_lr=1.,
+    quick=dict(img_size=32, slots=4, max_sprites=3, width=32, decoder_grid=4, latent_moments=True, init='he', steps=7000, bs=16, lr=1e-3, lr_warmup=100, lr_tail=0.4, warm_start=1., scalar_lr=5.,
+               beta_init=0.01, goal_rmse=0.03, precision='fp32', compile=False),
+    paper=dict(img_size=64, slots=7, max_sprites=4, width=64, decoder_grid=None, latent_moments=False, init='torch', steps=500_000, bs=32, lr=1e-4, lr_warmup=0, lr_tail=0., warm_start=0., scalar_lr=1.,
                beta_init=1., goal_rmse=0.0563, precision='auto', compile=True))
 
 # %% ../nbs/80_cli.ipynb #e9755a37
@@ -51,12 +51,20 @@ def _whole(low, high=10**9):
         return value
     return parse
 
-def _positive(text):
-    "A number above 0"
+def _number(text, valid, range):
+    "A number, if `valid` says so"
     try: value = float(text)
     except ValueError: raise argparse.ArgumentTypeError(f'{text!r} is not a number') from None
-    if not 0 < value < 1e6: raise argparse.ArgumentTypeError(f'{text} is out of range: give a number above 0 and below a million')
+    if not valid(value): raise argparse.ArgumentTypeError(f'{text} is out of range: give a number {range}')
     return value
+
+def _positive(text):
+    "A number above 0"
+    return _number(text, lambda v: 0 < v < 1e6, 'above 0 and below a million')
+
+def _fraction(text):
+    "A number from 0 to 1"
+    return _number(text, lambda v: 0 <= v <= 1, 'from 0 to 1')
 
 def _device(text):
     "'cpu', 'cuda' or 'cuda:0', 'cuda:1', …"
@@ -311,10 +319,13 @@ def _parser():
     for name, kind, metavar, help in (
             ('steps', _whole(1), 'N', 'iterations in all'), ('img-size', _whole(16, 1024), 'H', 'image side in pixels, a power of two'), ('slots', _whole(1, 32), 'K', 'slots'),
             ('max-sprites', _whole(1, 20), 'N', 'sprites in a scene, from 1 to this'), ('width', _whole(8, 1024), 'C', 'channels, a multiple of 8'),
-            ('bs', _whole(1, 4096), 'B', 'images in a batch'), ('lr', _positive, 'RATE', 'learning rate'), ('warm-start', _whole(0), 'N', 'steps of the warm start, 0 for none'), ('scalar-lr', _positive, 'FACTOR', "learning rate of the gate and of log σ, as a multiple of --lr"),
+            ('bs', _whole(1, 4096), 'B', 'images in a batch'), ('lr', _positive, 'RATE', 'learning rate'), ('lr-tail', _fraction, 'PART', 'part of the run, at its end, with a falling learning rate'),
+            ('warm-start', _fraction, 'PART', 'part of the run with the warm start, 0 for none'), ('scalar-lr', _positive, 'FACTOR', "learning rate of the gate and of log σ, as a multiple of --lr"),
             ('beta-init', _positive, 'BETA', 'first β of GECO'), ('goal-rmse', _positive, 'RMSE', "GECO's goal: root mean squared error of images in [0, 1]")):
         values = [PRESETS[k][name.replace('-', '_')] for k in PRESETS]
         q.add_argument(f'--{name}', type=kind, metavar=metavar, help=f"{help} (quick: {values[0]:g}, paper: {values[1]:.6g})")
+    q.add_argument('--init', choices=['torch', 'he'], help="first weights: PyTorch's or He's (quick: he, paper: torch)")
+    q.add_argument('--latent-moments', action=argparse.BooleanOptionalAction, help='tell the latents colour, size and place of what their masks cover (quick: yes, paper: no)')
     q.add_argument('--precision', choices=['auto', 'fp32', 'bf16'], help='of convolutions and linear layers; auto is bf16 where the hardware has it (quick: fp32, paper: auto)')
     q.add_argument('--compile', action=argparse.BooleanOptionalAction, help='use torch.compile, which takes a while at the start (quick: no, paper: yes)')
     q.add_argument('--eval-every', type=_whole(1), default=500, metavar='N', help='steps between evaluations, the lines of progress')

@@ -43,7 +43,7 @@ class GECOCallback(Callback):
 
     def loss(self, out, *targets):
         loss = self.geco.loss(out.nll, out.kl if out.mask_kl is None else out.kl + out.mask_kl)
-        lesson = getattr(getattr(self.learn, 'warm_start', None), 'lesson', 0.)          # a plain number: no look at the device
+        lesson = getattr(self.learn, 'lesson', 0.)                                       # its weight in this step, set by WarmStart
         return loss + lesson * mask_lesson(out.log_attn, out.log_masks).mean() if lesson else loss
 
     def before_batch(self):
@@ -56,31 +56,34 @@ class WarmStart(Callback):
     "During the first steps lend the attention masks to the likelihood, and in every second of them teach the decoder to draw them"
     order = -4
     def __init__(self,
-        steps: int=3000, # T, steps of the warm start; 0 switches it off
-        teach: float=0.13, # the decoder's lessons begin at this fraction of T
-        hold: float=0.4, # λ stays at 1 up to this fraction of T, then falls to 0
-        weight: float=1., # of the lesson, in the steps that have one
+        fraction: float=1., # of the run that the warm start takes, its first T steps; 0 switches it off
+        teach: float=0.06, # the decoder's lessons begin at this fraction of T
+        hold: float=0.4, # λ stays at 1 up to this fraction of T, then falls along a line
+        end: float=0.4, # λ at the end of the line, at T; from there on it is 0
+        weight: float=4., # of the lesson, in the steps that have one
     ):
+        if not 0 <= fraction <= 1: raise ValueError(f'the warm start takes the fraction {fraction} of the run: give a number from 0 to 1')
         if not 0 <= teach < 1 or not 0 <= hold < 1: raise ValueError(f'teach is {teach} and hold is {hold}: both are fractions of the warm start, from 0 to below 1')
-        self.steps, self.teach, self.hold, self.weight = steps, teach, hold, weight
+        self.fraction, self.teach, self.hold, self.end, self.weight = fraction, teach, hold, end, weight
 
     def before_fit(self):
-        if self.steps and not hasattr(self.model, 'attn_bias'): raise ValueError(f'{type(self.model).__name__} has no attention masks to lend: train it with warm_start=0')
+        if self.fraction and not hasattr(self.model, 'attn_bias'): raise ValueError(f'{type(self.model).__name__} has no attention masks to lend: train it with warm_start=0')
 
     def schedule(self,
         step: int, # training steps done
+        n_steps: int, # steps of the whole run
     ) -> tuple: # λ; the weight of the lesson
-        if step >= self.steps: return 0., 0.
-        t = step / self.steps
-        lam = min(1., (1 - t) / (1 - self.hold))
+        if step >= self.fraction * n_steps: return 0., 0.
+        t = step / (self.fraction * n_steps)
+        lam = 1 - (1 - self.end) * max(0., t - self.hold) / (1 - self.hold)
         return lam, 0. if step % 2 else self.weight * min(1., max(0., t - self.teach) / 0.05)
 
     def before_batch(self):
-        self.lesson, model = 0., self.model
+        self.learn.lesson, model = 0., self.model
         if not hasattr(model, 'attn_bias'): return                       # a model without a warm start of this kind
-        lam, self.lesson = self.schedule(self.learn.step) if self.training else (0., 0.)
+        lam, self.learn.lesson = self.schedule(self.learn.step, self.learn.n_steps) if self.training else (0., 0.)
         model.attn_bias.fill_(lam)
-        model.shield.fill_(float(self.lesson > 0))
+        model.shield.fill_(float(self.learn.lesson > 0))
     def after_fit(self):
         if hasattr(self.model, 'attn_bias'): self.model.attn_bias.fill_(0.), self.model.shield.fill_(0.)
 
@@ -266,7 +269,7 @@ def scene_learner(
     goal: float=0.5655, # GECO's target, NLL per pixel and channel
     beta_init: float|None=None, # β₀; 1, or 1e-10 with the mask loss (paper, Appendix E), if None
     lr: float=1e-4, # learning rate
-    warm_start: int=0, # steps of the warm start; 0 is the paper's protocol
+    warm_start: float=0., # fraction of the run that the warm start takes; 0 is the paper's protocol
     lr_warmup: int=0, # steps of learning-rate warm-up
     lr_tail: float=0., # fraction of the run with a falling learning rate
     scalar_lr: float=1., # learning rate of scalars (the embeddings' gate, the kernel's log σ), as a multiple of `lr`

@@ -86,11 +86,13 @@ def mask_kl(
 def mask_lesson(
     log_attn: Tensor, # Log attention masks $\ln m$ (B,K,H,W), the teacher: no gradient
     log_masks: Tensor, # Log decoded masks $\ln\pi$ (B,K,H,W), the pupil
-) -> Tensor: # Divergence of every image (B,), in nats, in which slots weigh alike whatever their size; float32
-    "KL(nograd(m) ‖ π) with the pixels of slot k weighted by N / (K (M_k + N/50)), where M_k is the slot's share of the N pixels."
+    balance: float = 1.5, # Power of the weights: at 0 pixels weigh alike, at 1 slots, above 1 small slots weigh more
+) -> Tensor: # Weighted cross-entropy of every image (B,), in nats; float32
+    "Cross-entropy from the slots that own the pixels by attention to π, the N_k pixels of slot k weighted by (N / (K (N_k + N/200)))^balance."
     _check_masks(log_attn, log_masks)
     with torch.autocast(log_attn.device.type, enabled=False):
-        log_m, log_pi = log_attn.detach().float().clamp(min=-100), log_masks.float().clamp(min=-100)
-        m, (k, h, w) = log_m.exp(), log_attn.shape[1:]
-        weight = h*w / (k*(m.sum((2,3)) + h*w/50))
-        return (weight*(m*(log_m - log_pi)).sum((2,3))).sum(1)
+        k, n = log_attn.shape[1], log_attn[0,0].numel()
+        labels = log_attn.detach().argmax(1).flatten(1)                                               # B,N
+        owned = torch.zeros(len(labels), k, device=labels.device).scatter_add_(1, labels, torch.ones_like(labels, dtype=torch.float))
+        log_pi = log_masks.float().clamp(min=-100).flatten(2).gather(1, labels[:,None])[:,0]
+        return -((n/(k*(owned + n/200)))**balance).gather(1, labels).mul(log_pi).sum(1)

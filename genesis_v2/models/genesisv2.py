@@ -17,7 +17,7 @@ from ..decoder import BroadcastDecoder
 from ..icsbp import SemiConv, ic_sbp
 from ..kernels import initial_sigma
 from ..latents import AutoregressivePrior, IndependentPrior, PosteriorHead, mc_kl
-from ..layers import ConvGNReLU, he_init, mask_moments, masked_pool
+from ..layers import ConvGNReLU, ellipse_logits, he_init, mask_moments, masked_pool
 from ..likelihood import mask_kl, sgmm_nll
 from .base import SceneModel, SceneOutput
 
@@ -38,7 +38,7 @@ class GenesisV2(SceneModel):
         mixture: str='channel', # 'channel' (as published) or 'pixel' (Eq. 1 as a density over the RGB pixel)
         mask_loss: bool=False, # compute the mask consistency term of Eq. 7?
         decoder_grid: int|None=None, # side the latents are broadcast to; H / 16 if None
-        latent_moments: bool=False, # add the attention mask's moments to the last nine numbers of μ? (not in the paper)
+        latent_moments: bool=False, # add the attention mask's moments to the last nine numbers of μ, and decode masks from the ellipse they describe? (not in the paper)
         init: str='torch', # 'torch' (as published), or 'he' for backbone, heads and posterior, whose σ then starts small: trains faster
         precision: str='fp32', # 'fp32', or 'bf16' for convolutions and linear layers
     ):
@@ -87,6 +87,7 @@ def _mixture(self:GenesisV2, z, empty=None):
     "p(x | z): appearance μ, log decoded masks π and the mixture's mean"
     out = self.decoder(z).float()
     components, logits = out[:, :, :3].sigmoid(), out[:, :, 3]
+    if self.config['latent_moments']: logits = logits + ellipse_logits(z[..., -9:], self.config['img_size'])
     if empty is not None: logits = logits.masked_fill(empty[:, :, None, None], float('-inf'))
     log_pi = logits.log_softmax(1)
     return components, log_pi, (log_pi.exp()[:, :, None] * components).sum(1)

@@ -325,7 +325,7 @@ def _parser():
         values = [PRESETS[k][name.replace('-', '_')] for k in PRESETS]
         q.add_argument(f'--{name}', type=kind, metavar=metavar, help=f"{help} (quick: {values[0]:g}, paper: {values[1]:.6g})")
     q.add_argument('--init', choices=['torch', 'he'], help="first weights: PyTorch's or He's (quick: he, paper: torch)")
-    q.add_argument('--latent-moments', action=argparse.BooleanOptionalAction, help='tell the latents colour, size and place of what their masks cover (quick: yes, paper: no)')
+    q.add_argument('--latent-moments', action=argparse.BooleanOptionalAction, help='tell the latents colour, size and place of what their masks cover, and decode from there (quick: yes, paper: no)')
     q.add_argument('--precision', choices=['auto', 'fp32', 'bf16'], help='of convolutions and linear layers; auto is bf16 where the hardware has it (quick: fp32, paper: auto)')
     q.add_argument('--compile', action=argparse.BooleanOptionalAction, help='use torch.compile, which takes a while at the start (quick: no, paper: yes)')
     q.add_argument('--eval-every', type=_whole(1), default=500, metavar='N', help='steps between evaluations, the lines of progress')

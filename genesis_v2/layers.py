@@ -1,4 +1,4 @@
-"""Four small pieces from which the networks are built: a convolution that keeps contrast, the step that turns a mask into a feature vector, the few numbers that describe a mask at a glance, and an initialisation that lets signals through.
+"""Four small pieces from which the networks are built: a convolution that keeps contrast, the step that turns a mask into a feature vector, the few numbers that describe a mask at a glance and draw it again, and an initialisation that lets signals through.
 
 Docs: https://genesis-v2.github.io/genesis_v2/layers.html.md"""
 

@@ -167,7 +167,8 @@ def train(args):
 
     if complete: print(f'The run in {folder} is complete: {learn.step} steps.')
     else:
-        about = dict(settings=config, version=__version__, command=args.line)
+        before = json.loads((folder/'config.json').read_text()).get('commands', []) if learn.step else []
+        about = dict(settings=config, version=__version__, commands=before + [args.line] * (args.line not in before[-1:]))
         write_atomically(folder/'config.json', lambda p: Path(p).write_text(json.dumps(about, indent=1) + '\n'))
         print(f"GENESIS-V2 on {args.data}: {s['img_size']}×{s['img_size']}, up to {s['max_sprites']} sprites, K = {s['slots']}, {s['steps']} steps of {s['bs']} images, seed {args.seed}; {device}, {precision}"
               f"{', compiled (the first steps wait for that)' if compiled else ''}. Run folder: {folder}" + (f'\nGoing on from step {learn.step}.' if learn.step else ''), flush=True)

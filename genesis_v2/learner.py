@@ -153,6 +153,7 @@ class _DeviceSmoothLoss(AvgSmoothLoss):
 
 class SceneProgress(ProgressCallback):
     "fastai's progress bar, which reads the loss every 50 steps instead of at each"
+    name = 'progress'                                                                    # what `learn.no_bar()` looks for
     def after_batch(self):
         self.pbar.update(self.iter + 1)
         if self.training and self.iter % 50 == 0: self.pbar.comment = f'{self.smooth_loss.item():.1f}'

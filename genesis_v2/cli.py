@@ -186,7 +186,7 @@ def train(args):
     write_atomically(folder/'slots.png', lambda p: fig.savefig(p, dpi=120, bbox_inches='tight'))
     plt.close(fig)
     print(f"\nHeld-out scenes with up to {s['max_sprites']} sprites, after {learn.step} steps:\n{report_table(report)}\n\nPicture: {folder/'slots.png'}\nModel:   {folder/'model'}\n"
-          f"Next:    genesis-v2 segment PICTURE --model {shlex.quote(str(folder))}\n         or train longer: the same command with --steps {2 * learn.step}")
+          f"Next:    genesis-v2 segment PICTURE --model {shlex.quote(str(folder))}\n         or train longer: --steps {2 * learn.step}{'' if s['warm_start'] == s['lr_tail'] == 0 else ' and another --out, because the schedule depends on --steps'}")
     return 0
 
 def _steps_done(checkpoint):

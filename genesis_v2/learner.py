@@ -9,7 +9,7 @@ __all__ = ['GECOCallback', 'WarmStart', 'StepSchedule', 'scalar_groups', 'SceneM
            'TrainingDiverged', 'StepCounter', 'RunFolder', 'scene_learner']
 
 # %% ../nbs/40_learner.ipynb #b4b590af
-import json, math, signal, threading, time
+import json, math, signal, threading
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -68,12 +68,14 @@ class WarmStart(Callback):
 
     def before_fit(self):
         if self.fraction and not hasattr(self.model, 'attn_bias'): raise ValueError(f'{type(self.model).__name__} has no attention masks to lend: train it with warm_start=0')
+    def before_train(self):
+        if self.fraction and self.learn.n_steps is None: raise ValueError('the warm start is a fraction of the run: train with fit_steps, which knows the length of the run')
 
     def schedule(self,
         step: int, # training steps done
         n_steps: int, # steps of the whole run
     ) -> tuple: # λ; the weight of the lesson
-        if step >= self.fraction * n_steps: return 0., 0.
+        if not self.fraction or step >= self.fraction * n_steps: return 0., 0.
         t = step / (self.fraction * n_steps)
         lam = 1 - (1 - self.end) * max(0., t - self.hold) / (1 - self.hold)
         return lam, 0. if step % 2 else self.weight * min(1., max(0., t - self.teach) / 0.05)
@@ -175,13 +177,15 @@ class StepCounter(Callback):
         if not self.training: return
         with torch.no_grad():
             elbo = (self.pred.nll + self.pred.kl).mean()
-            bad = ~(elbo.abs() < self.limit)
+            bad = ~((elbo.abs() < self.limit) & self.learn.loss.isfinite())
             self.bad = bad if self.learn.step == self.first else self.bad | bad
     def before_train(self): self.first = self.learn.step
     def after_train(self): self.check()
-    def check(self):
-        "Raise TrainingDiverged if any step since the start of this epoch was unsound"
-        if getattr(self, 'bad', None) is not None and self.bad.item():
+    def check(self,
+        sound: bool=True, # what the caller has seen of the weights
+    ):
+        "Raise TrainingDiverged if any step since the start of this epoch was unsound, or the weights are"
+        if not sound or getattr(self, 'bad', None) is not None and self.bad.item():
             raise TrainingDiverged(f'the loss became NaN or the ELBO passed {self.limit:g} by step {self.learn.step}. The last good checkpoint is untouched: resume from it '
                                    'with a lower learning rate, or in float32 if this was a bfloat16 run')
     def after_batch(self):
@@ -247,7 +251,7 @@ class RunFolder(Callback):
         return [l for l in f.read_text().splitlines() if l.endswith('}')] if f.exists() else []
 
     def save(self):
-        self.learn.step_counter.check()
+        self.learn.step_counter.check(torch.stack([p.isfinite().all() for p in self.model.parameters()]).all().item())
         self.learn.save_checkpoint(self.checkpoint)
 
     def after_batch(self):
@@ -339,7 +343,10 @@ def fit_steps(self: Learner,
     if self.step >= n: return True
     counter.stop_requested = False
     epochs = math.ceil(n / self.eval_every) - self.step // self.eval_every
-    with _stop_on_interrupt(counter): self.fit(epochs, cbs=_StepEpochs())
+    try:
+        with _stop_on_interrupt(counter): self.fit(epochs, cbs=_StepEpochs())
+    finally:
+        if hasattr(self, 'warm_start'): self.warm_start.after_fit()      # fastai leaves it out when training fails
     if folder: folder.save()
     if self.step < n: return False
     if folder: self.model.save_pretrained(folder.path/'model', steps=n, scores=self.scores())

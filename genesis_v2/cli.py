@@ -367,6 +367,7 @@ def main(
     "Entry point of the `genesis-v2` program"
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='replace')
+    os.environ.setdefault('OMP_WAIT_POLICY', 'passive')     # threads that wait, sleep: spinning ones crawl as soon as another program wants a core
     args = _parser().parse_args(argv)
     args.line = shlex.join(['genesis-v2', *(sys.argv[1:] if argv is None else argv)])
     try:

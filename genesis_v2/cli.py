@@ -14,7 +14,7 @@ from . import __version__
 
 # %% ../nbs/80_cli.ipynb #11706d91
 PRESETS = dict(
-    quick=dict(img_size=32, slots=4, max_sprites=3, width=32, decoder_grid=4, latent_moments=True, init='he', steps=7000, bs=16, lr=1e-3, lr_warmup=100, lr_tail=0.4, warm_start=1., scalar_lr=5.,
+    quick=dict(img_size=32, slots=4, max_sprites=3, width=32, decoder_grid=4, latent_moments=True, init='he', steps=4500, bs=16, lr=1e-3, lr_warmup=100, lr_tail=0.4, warm_start=1., scalar_lr=5.,
                beta_init=0.01, goal_rmse=0.03, precision='fp32', compile=False),
     paper=dict(img_size=64, slots=7, max_sprites=4, width=64, decoder_grid=None, latent_moments=False, init='torch', steps=500_000, bs=32, lr=1e-4, lr_warmup=0, lr_tail=0., warm_start=0., scalar_lr=1.,
                beta_init=1., goal_rmse=0.0563, precision='auto', compile=True))

@@ -101,6 +101,9 @@ class StepSchedule(Callback):
         scalar_lr: float=1., # rate of scalar parameters (optimizer group 1), as a multiple of the others'
     ): self.lr, self.warmup, self.tail, self.end, self.scalar_lr = lr, warmup, tail, end, scalar_lr
 
+    def before_train(self):
+        if self.tail and self.learn.n_steps is None: raise ValueError('the tail is a fraction of the run: train with fit_steps, which knows the length of the run')
+
     def rate(self,
         step: int, # training steps done
         n_steps: int, # steps of the whole run

@@ -15,7 +15,7 @@ from . import __version__
 # %% ../nbs/80_cli.ipynb #11706d91
 PRESETS = dict(
     quick=dict(img_size=32, slots=4, max_sprites=3, width=32, decoder_grid=4, latent_moments=True, init='he', steps=4500, bs=16, lr=1e-3, lr_warmup=100, lr_tail=0.4, warm_start=1., scalar_lr=5.,
-               beta_init=0.01, goal_rmse=0.03, precision='fp32', compile=False),
+               beta_init=0.01, goal_rmse=0.03, precision='auto', compile=False),
     paper=dict(img_size=64, slots=7, max_sprites=4, width=64, decoder_grid=None, latent_moments=False, init='torch', steps=500_000, bs=32, lr=1e-4, lr_warmup=0, lr_tail=0., warm_start=0., scalar_lr=1.,
                beta_init=1., goal_rmse=0.0563, precision='auto', compile=True))
 
@@ -327,7 +327,7 @@ def _parser():
         q.add_argument(f'--{name}', type=kind, metavar=metavar, help=f"{help} (quick: {values[0]:g}, paper: {values[1]:.6g})")
     q.add_argument('--init', choices=['torch', 'he'], help="first weights: PyTorch's or He's (quick: he, paper: torch)")
     q.add_argument('--latent-moments', action=argparse.BooleanOptionalAction, help='tell the latents colour, size and place of what their masks cover, and decode from there (quick: yes, paper: no)')
-    q.add_argument('--precision', choices=['auto', 'fp32', 'bf16'], help='of convolutions and linear layers; auto is bf16 where the hardware has it (quick: fp32, paper: auto)')
+    q.add_argument('--precision', choices=['auto', 'fp32', 'bf16'], help='of convolutions and linear layers; auto is bf16 where the hardware has it')
     q.add_argument('--compile', action=argparse.BooleanOptionalAction, help='use torch.compile, which takes a while at the start (quick: no, paper: yes)')
     q.add_argument('--eval-every', type=_whole(1), default=500, metavar='N', help='steps between evaluations, the lines of progress')
     q.add_argument('--save-every', type=_whole(1), default=250, metavar='N', help='steps between checkpoints')
@@ -367,7 +367,8 @@ def main(
     "Entry point of the `genesis-v2` program"
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='replace')
-    os.environ.setdefault('OMP_WAIT_POLICY', 'passive')     # threads that wait, sleep: spinning ones crawl as soon as another program wants a core
+    os.environ.setdefault('OMP_WAIT_POLICY', 'passive')     # threads that wait, sleep soon: spinning ones crawl as soon as another program wants a core,
+    os.environ.setdefault('GOMP_SPINCOUNT', '10000')        # but not at once: waking costs more than the few microseconds between two operations
     args = _parser().parse_args(argv)
     args.line = shlex.join(['genesis-v2', *(sys.argv[1:] if argv is None else argv)])
     try:

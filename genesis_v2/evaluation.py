@@ -24,7 +24,7 @@ def segmentation_scores(
 @torch.no_grad()
 def evaluate(
     learn_or_model, # a Learner or a model; any model of the package
-    dataset, # has `len` and `.batch(indices)` → bytes (n, 3, H, W) and labels (n, H, W)
+    dataset, # has `len` and `.batch(indices)` → bytes (n, 3, H, W) and labels (n, H, W); without labels (`has_labels` False) only the reconstruction is scored
     n: int=320, # images, from the beginning of the data set (the paper scores 320)
     bs: int=32, # images at a time
     n_slots=None, # another K than in training, or 'flexible'
@@ -49,7 +49,7 @@ def evaluate(
                 for key in ('nll', 'kl', 'n_used'):
                     if getattr(out, key) is not None: note(key, getattr(out, key))
                 for source, log_masks in (('masks', out.log_masks), ('attn', out.log_attn)):
-                    if log_masks is None: continue
+                    if log_masks is None or not getattr(dataset, 'has_labels', True): continue
                     for key, v in segmentation_scores(y, out.labels(source)).items(): note(f'{source}/{key}', v)
     finally: model.train(was_training)
     values = {k: torch.cat(v) for k, v in per_image.items()}
@@ -68,7 +68,7 @@ def report_table(
     report: dict, # made by `evaluate`
 ) -> str: # a few lines of text
     "A report as a table for the terminal"
-    rows = [f"{'':18}{'ARI-FG':>8}{'MSC-FG':>8}{'(weighted)':>12}{'ARI':>8}"]
+    rows = [f"{'':18}{'ARI-FG':>8}{'MSC-FG':>8}{'(weighted)':>12}{'ARI':>8}"] if 'masks' in report or 'attn' in report else []
     for source, title in (('masks', 'decoded masks π'), ('attn', 'attention masks m')):
         if s := report.get(source):
             rows.append(f"{title:18}" + ''.join(f'{s[k]:>{w}.3f}' if s[k] is not None else f"{'–':>{w}}" for k, w in (('ari_fg', 8), ('msc_fg', 8), ('msc_fg_weighted', 12), ('ari', 8))))

@@ -136,7 +136,10 @@ class SceneMetric(Metric):
     def reset(self): self.scores = []
     def accumulate(self, learn): self.scores.append(self.func(learn.x, learn.pred, learn.y).detach())
     @property
-    def value(self): return torch.cat(self.scores).nanmean().item() if self.scores else None
+    def value(self):
+        "None where no image could be scored, as with data without labels"
+        mean = torch.cat(self.scores).nanmean().item() if self.scores else math.nan
+        return None if math.isnan(mean) else mean
     @property
     def name(self): return self._name
 
@@ -189,8 +192,8 @@ class StepCounter(Callback):
     ):
         "Raise TrainingDiverged if any step since the start of this epoch was unsound, or the weights are"
         if not sound or getattr(self, 'bad', None) is not None and self.bad.item():
-            raise TrainingDiverged(f'the loss became NaN or the ELBO passed {self.limit:g} by step {self.learn.step}. The last good checkpoint is untouched: resume from it '
-                                   'with a lower learning rate, or in float32 if this was a bfloat16 run')
+            kept = 'The last good checkpoint is untouched: resume from it' if hasattr(self.learn, 'run_folder') else 'Nothing was saved, because there is no run folder: begin again'
+            raise TrainingDiverged(f'the loss became NaN or the ELBO passed {self.limit:g} by step {self.learn.step}. {kept} with a lower learning rate, or in float32 if this was a bfloat16 run')
     def after_batch(self):
         if not self.training: return
         self.learn.step += 1
@@ -369,4 +372,4 @@ def show_slots(self: Learner,
         torch.manual_seed(0)
         out = self.model.eval()(images.to(device))
     self.model.train(was_training)
-    return show_slots(images, out, labels, n=n, slots=slots)
+    return show_slots(images, out, labels if getattr(dl.dataset, 'has_labels', True) else None, n=n, slots=slots)

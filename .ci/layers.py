@@ -13,6 +13,7 @@ LAYERS = [
     ('networks',   ['layers', 'backbone', 'decoder']),
     ('models',     ['models']),
     ('data',       ['data']),
+    ('rendering',  ['scenes']),
     ('plots',      ['plots']),
     ('training',   ['runs', 'learner']),
     ('evaluation', ['evaluation']),

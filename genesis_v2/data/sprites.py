@@ -171,7 +171,7 @@ class SpritesDataset(Dataset):
         self.n_sprites = _check(split, img_size, n_sprites, n)
         self.split, self.img_size, self.unique_colours, self.seed = split, int(img_size), bool(unique_colours), int(seed)
         self.n = _SPLITS[split] if n is None else int(n)
-        self.n_labels = self.n_sprites[1] + 1                  # labels are 0, …, n_labels-1
+        self.n_labels = self.n_slots = self.n_sprites[1] + 1   # labels are 0, …, n_labels-1; a slot for each of them
 
     def __len__(self): return self.n
     def __repr__(self):

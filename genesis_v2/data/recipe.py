@@ -129,7 +129,7 @@ def resize_bilinear(
     "Pillow's bilinear filter, which averages over all the pixels that a new one covers"
     return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR))
 
-# %% ../../nbs/33_data.recipe.ipynb #7b200c3c
+# %% ../../nbs/33_data.recipe.ipynb #4fe4e34d
 MAX_BYTES, MAX_PIXELS, MAX_SCANS = 2**26, 2**24, 100 # a larger file, a larger picture or a JPEG in more passes is refused unopened
 
 def _check_png(data: bytes, name: str) -> tuple: # content of the header, spans of the pixel data
@@ -181,7 +181,7 @@ def _bytes_of(path: str|Path) -> bytes:
     "Content of a regular file of a size that a picture may have"
     path = Path(path)
     try:
-        if not path.exists(): raise MissingRaw(f'no file {path}')
+        if not path.exists(): raise MissingRaw(f'{path} is missing')
         if not path.is_file(): raise BadFile(f'{path} is not a file')
         if (n := path.stat().st_size) > MAX_BYTES: raise BadFile(f'{path} has {n:,} bytes: more than {MAX_BYTES:,} is no picture of a data set')
         return path.read_bytes()
@@ -225,7 +225,7 @@ def read_label_map(
         a = np.ascontiguousarray(colours[..., 0])
     return a
 
-# %% ../../nbs/33_data.recipe.ipynb #46b0b057
+# %% ../../nbs/33_data.recipe.ipynb #a6f13ce7
 class PictureRecipe(Recipe):
     "Base class of recipes whose images are picture files, with or without a label map"
     per_block = 128 # images in a block
@@ -257,9 +257,11 @@ class PictureRecipe(Recipe):
         item: tuple, # one of `items`
     ) -> tuple: # image, labels or None
         "Read and shrink one image with its labels"
-        image, labels = read_picture(self.raw/item[0], size=self.raw_size), None
-        if item[1] is not None:
-            stored = read_label_map(self.raw/item[1], size=image.shape[1::-1])
+        try:
+            image, labels = read_picture(self.raw/item[0], size=self.raw_size), None
+            stored = None if item[1] is None else read_label_map(self.raw/item[1], size=image.shape[1::-1])
+        except MissingRaw as e: raise MissingRaw(f'{e}. {self.manual}'.strip()) from None
+        if stored is not None:
             try: labels = self.to_labels(stored)
             except ValueError as e: raise BadFile(f'{self.raw/item[1]}: {e}') from None
         elif self.has_labels: labels = np.zeros(image.shape[:2], np.uint8)

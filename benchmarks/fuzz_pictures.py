@@ -182,6 +182,7 @@ def tree_of(recipe, rng, folder):
         from genesis_v2.data.apc import APC
         files = put('training/shelf/kong/scene-0000/frame-000000.color.png', png_of(photo(640, 480))), \
                 put('training/shelf/kong/scene-0000/masks/frame-000000.mask.png', png_of((blocky(640, 480, 1))*255))
+        (folder/'training/tote').mkdir()
         return APC(folder), files
     from genesis_v2.data.clevrtex import ClevrTex
     files = put('clevrtex_full/0/CLEVRTEX_full_000000.png', png_of(photo(320, 240), 'RGBA')), put('clevrtex_full/0/CLEVRTEX_full_000000_flat.png', png_of(blocky(320, 240, 10), 'P'))
@@ -221,12 +222,11 @@ def limit_memory(mib):
 
 def run(n=20_000, seed=0, slow=5., memory=None, recipes=('shapestacks', 'apc', 'clevrtex')):
     "The whole of it; Counter of outcomes"
-    warnings.simplefilter('ignore') # Pillow warns of large or odd pictures; whether they do harm is what is tested
     for name in recipes: __import__(f'genesis_v2.data.{name}')
     if memory: limit_memory(memory)
-    share = n // 5 if recipes else 0
-    tally = Counter()
-    with tempfile.TemporaryDirectory() as folder:
+    share, tally = n // 5, Counter()
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter('ignore') # Pillow warns of large or odd pictures; whether they do harm is what is tested
         for i, name in enumerate(recipes): tally += recipe_run(name, share, seed + i, slow, Path(folder)/name)
         tally += readers_run(n - share*len(recipes), seed, slow, folder)
     assert sum(tally.values()) == n

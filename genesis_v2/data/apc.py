@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from .recipe import BadFile, MissingRaw, PictureRecipe, centre_crop
 
-# %% ../../nbs/40_data.apc.ipynb #94f4a15d
+# %% ../../nbs/40_data.apc.ipynb #f1d51af5
 def scene_splits(
     scenes: list, # scenes, in any order
 ) -> dict: # split → scenes, in the order in which they are used
@@ -24,7 +24,7 @@ def scene_splits(
     random.Random(0).shuffle(scenes)
     return {'train': scenes[2*n:], 'valid': scenes[:n], 'test': scenes[n:2*n]}
 
-# %% ../../nbs/40_data.apc.ipynb #a0b3240f
+# %% ../../nbs/40_data.apc.ipynb #e5d379d9
 class APC(PictureRecipe):
     "Products on a shelf or in a tote, 128 × 128; one object in each picture, or several in the benchmark's scenes"
     name, title = 'apc', "Amazon Picking Challenge 2016, MIT and Princeton: a robot's views of products on a shelf or in a tote"

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from .recipe import BadFile, MissingRaw, PictureRecipe
 
-# %% ../../nbs/41_data.clevrtex.ipynb #4caf646b
+# %% ../../nbs/41_data.clevrtex.ipynb #a5269fd7
 class ClevrTex(PictureRecipe):
     "Three to ten textured things on a textured floor, 128 × 128"
     name, title = 'clevrtex', 'ClevrTex: scenes of CLEVR in which things and floor have photographic materials'

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from .recipe import BadFile, MissingRaw, PictureRecipe
 
-# %% ../../nbs/39_data.shapestacks.ipynb #28a7f47d
+# %% ../../nbs/39_data.shapestacks.ipynb #b6af682e
 class Scenario(NamedTuple):
     "What the name of a scenario says"
     shapes: str # 'blocks', or 'ccs' for cuboids, cylinders and spheres
@@ -36,7 +36,7 @@ def parse_scenario(
     if not m: raise ValueError(f"{name!r} is not a scenario of ShapeStacks: expected a name like 'env_ccs-easy-h=5-vcom=2-vpsf=0-v=1'")
     return Scenario(m[1], m[2], *map(int, m.groups()[2:]))
 
-# %% ../../nbs/39_data.shapestacks.ipynb #5f362081
+# %% ../../nbs/39_data.shapestacks.ipynb #09d798eb
 class ShapeStacks(PictureRecipe):
     "Towers of two to six shapes, 64 × 64, with a label for each shape from the bottom up"
     name, title = 'shapestacks', 'ShapeStacks: towers of two to six shapes in front of textured walls, from 16 cameras'

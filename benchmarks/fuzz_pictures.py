@@ -128,14 +128,18 @@ def recompress(data, rng, seed_files):
 RAW, SIGNED = [flip, smear, cut, insert, splice], [hostile_header, reorder, recompress]
 
 
+slowest = 0. # seconds that the slowest reading took
+
 def attempt(read, slow):
     "Result or 'refused'; anything but a `BadFile`, or a reading that takes too long, is a failure"
+    global slowest
     start = time.perf_counter()
     try: res = read()
     except BadFile as e:
         res = 'refused'
         assert '\n' not in str(e) and len(str(e)) < 1000, f'message of {len(str(e))} characters: {e}'
-    assert (seconds := time.perf_counter() - start) < slow, f'took {seconds:.1f} s'
+    slowest = max(slowest, seconds := time.perf_counter() - start)
+    assert seconds < slow, f'took {seconds:.1f} s'
     return res
 
 
@@ -234,7 +238,11 @@ def run(n=20_000, seed=0, slow=5., memory=None, recipes=('shapestacks', 'apc', '
 
 
 def child(conn, *args):
-    try: conn.send(run(*args))
+    import resource
+    try:
+        __import__('genesis_v2.data.recipe')
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        conn.send((run(*args), slowest, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024))
     except BaseException as e: conn.send(f'{type(e).__name__}: {e}')
 
 
@@ -256,9 +264,11 @@ def main():
     except EOFError: process.join(); res = f'the process died with exit code {process.exitcode}'
     process.join()
     if isinstance(res, str): sys.exit(f'FAILED: {res}')
+    res, seconds, mib = res
     width = max(map(len, res))
     for k in sorted(res): print(f'{k:{width}} {res[k]:7,}')
-    print(f'{sum(res.values()):,} mutants (seed {a.seed}): refused or read, nothing else; {time.perf_counter() - start:.0f} s')
+    print(f'{sum(res.values()):,} mutants (seed {a.seed}): refused or read, nothing else; {time.perf_counter() - start:.0f} s. '
+          f'The slowest took {seconds*1000:.0f} ms; memory grew by {mib:.0f} MiB at most (allowed: {a.memory})')
 
 
 if __name__ == '__main__': main()

@@ -188,7 +188,7 @@ def _bytes_of(path: str|Path) -> bytes:
     except MissingRaw: raise
     except OSError as e: raise BadFile(f'{path} cannot be opened: {e.strerror or e}') from None
 
-# %% ../../nbs/33_data.recipe.ipynb #44e07cff
+# %% ../../nbs/33_data.recipe.ipynb #a60f7eaa
 def decode_picture(
     data: bytes, # content of a PNG or JPEG file
     name: str, # for error messages
@@ -198,7 +198,7 @@ def decode_picture(
     "Decode a picture; `BadFile` if anything is wrong with it"
     image, _ = _decode(data, name, size)
     if image.mode not in ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'CMYK', 'YCbCr'): raise BadFile(f'{name} stores its pixels as {image.mode}: expected 8 bits per colour')
-    return np.array(image.convert(mode))
+    return np.array(image if image.mode == mode else image.convert(mode))
 
 def read_picture(
     path: str|Path, # a PNG or JPEG file

@@ -7,9 +7,8 @@ Docs: https://genesis-v2.github.io/genesis_v2/data.apc.html.md"""
 # %% auto #0
 __all__ = ['scene_splits', 'APC']
 
-# %% ../../nbs/40_data.apc.ipynb #9acc9912
+# %% ../../nbs/40_data.apc.ipynb #030bbcae
 import random, re
-from itertools import islice
 from pathlib import Path
 import numpy as np
 from PIL import Image
@@ -24,7 +23,7 @@ def scene_splits(
     random.Random(0).shuffle(scenes)
     return {'train': scenes[2*n:], 'valid': scenes[:n], 'test': scenes[n:2*n]}
 
-# %% ../../nbs/40_data.apc.ipynb #e5d379d9
+# %% ../../nbs/40_data.apc.ipynb #f57e78cc
 class APC(PictureRecipe):
     "Products on a shelf or in a tote, 128 × 128; one object in each picture, or several in the benchmark's scenes"
     name, title = 'apc', "Amazon Picking Challenge 2016, MIT and Princeton: a robot's views of products on a shelf or in a tote"
@@ -45,7 +44,7 @@ class APC(PictureRecipe):
 
     def scenes(self) -> dict: # split → folders of scenes relative to `raw`
         "Scenes of each split"
-        self.need(*(('training/shelf', 'training/tote') if self.part == 'training' else ('.',)))
+        self.need(*(('training/shelf', 'training/tote') if self.part == 'training' else ()))
         found = self.raw.glob('training/*/*/scene-*') if self.part == 'training' else (p.parent for p in self.raw.rglob('segm') if p.parent.name.startswith('scene-'))
         scenes = [p.relative_to(self.raw).as_posix() for p in found if p.is_dir()]
         if self.part == 'training': scenes = [s for s in scenes if s.split('/')[1] in ('shelf', 'tote')]

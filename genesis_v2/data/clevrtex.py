@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from .recipe import BadFile, MissingRaw, PictureRecipe
 
-# %% ../../nbs/41_data.clevrtex.ipynb #a5269fd7
+# %% ../../nbs/41_data.clevrtex.ipynb #93d569d2
 class ClevrTex(PictureRecipe):
     "Three to ten textured things on a textured floor, 128 × 128"
     name, title = 'clevrtex', 'ClevrTex: scenes of CLEVR in which things and floor have photographic materials'
@@ -44,7 +44,7 @@ class ClevrTex(PictureRecipe):
 
     def numbered(self) -> dict: # number → path relative to `raw`
         "All pictures of the variant"
-        self.need('.')
+        self.need()
         pattern, found = re.compile(rf'CLEVRTEX_{self.variant}_([0-9]{{6}})\.png'), {}
         for path in sorted(Path(here)/file for here, file in self.walk()):
             if not (m := pattern.fullmatch(path.name)): continue

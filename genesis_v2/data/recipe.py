@@ -225,7 +225,7 @@ def read_label_map(
         a = np.ascontiguousarray(colours[..., 0])
     return a
 
-# %% ../../nbs/33_data.recipe.ipynb #a6f13ce7
+# %% ../../nbs/33_data.recipe.ipynb #cdc79d5e
 class PictureRecipe(Recipe):
     "Base class of recipes whose images are picture files, with or without a label map"
     per_block = 128 # images in a block
@@ -286,4 +286,5 @@ class PictureRecipe(Recipe):
     ):
         "`MissingRaw` unless all these folders are there"
         if self.raw is None: raise MissingRaw(f'{self.name} needs the folder with the raw files. {self.manual}')
+        if not self.raw.is_dir(): raise MissingRaw(f'there is no folder {self.raw}. {self.manual}'.strip())
         if missing := [f for f in folders if not (self.raw/f).is_dir()]: raise MissingRaw(f'{self.raw} lacks the folder {missing[0]}. {self.manual}'.strip())

@@ -120,8 +120,8 @@ def fields(data):
     return out
 
 
-def referee(data):
-    "Features of an Example as lists"
+def referee(data, keys=None):
+    "Features of an Example, or those asked for, as lists"
     def inside(data, *numbers): return [(n, c) for n, w, c in fields(data) if w == 2 and n in numbers]
     def signed(n): return n - 2**64 if n >= 2**63 else n
     found = {}
@@ -129,7 +129,7 @@ def referee(data):
         for _, entry in inside(features, 1):
             key, value = b'', b''
             for n, c in inside(entry, 1, 2): key, value = (c, value) if n == 1 else (key, value + c)
-            found[key.decode(errors='replace')] = value
+            if keys is None or key.decode(errors='replace') in keys: found[key.decode(errors='replace')] = value
     for key, value in found.items():
         kind, content = 1, b''
         for n, c in inside(value, 1, 2, 3): kind, content = n, c if n != kind else content + c
@@ -182,7 +182,7 @@ def try_recipe(rng, file, written, how):
     except BadFile as e: return None, str(e)
     for s in scenes:
         for image, label, source in zip(s.images, s.labels, s.source):
-            lists = referee(data[int(source.split('#')[1])])
+            lists = referee(data[int(source.split('#')[1])], ['image', 'mask'])
             want, masks = (np.frombuffer(b''.join(lists[k]), np.uint8).reshape(shape) for k, shape in (('image', recipe.shape), ('mask', recipe.mask_shape)))
             labels = np.moveaxis(masks[..., 0], recipe.entity_axis, 0).argmax(0)
             if recipe.crop: want, labels = centre_crop(want, recipe.crop, channels=True), centre_crop(labels, recipe.crop)

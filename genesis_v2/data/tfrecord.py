@@ -99,7 +99,7 @@ class _Plain:
         self.f.seek(min(at + n, self.size))
         return self.f.tell() - at
 
-# %% ../../nbs/35_data.tfrecord.ipynb #7a56903d
+# %% ../../nbs/35_data.tfrecord.ipynb #d6e75043
 class Record(NamedTuple):
     "One record of a file"
     number: int # from 0
@@ -110,15 +110,17 @@ def records(
     file: str|Path, # plain or gzip
     skip=None, # function of a record's number: pass over this one?
     max_size: int=2**24, # bytes of the largest record that is believed
+    start: tuple=(0, 0), # number and offset of the first record that is read
 ): # yields `Record`s
     "The records of a TFRecord file, checked; `BadFile` says which one is damaged and where"
-    number = offset = 0
+    number, offset = start
     with open(file, 'rb') as f:
         head = f.read(12)
         f.seek(0)
         if len(head) == 12 and masked_crc(head[:8]) == int.from_bytes(head[8:], 'little'): source = _Plain(f)
         elif head[:2] == b'\x1f\x8b': source = _Gunzip(f)
         else: raise BadFile(f'{file}: ' + (f'neither a gzip nor a TFRecord file: it starts with {head!r}, which is no length with its checksum' if head else 'is empty'))
+        source.skip(offset)
         while True:
             try:
                 head = source.read(12)
@@ -159,10 +161,10 @@ def encode_example(
         return _field(number, _field(1, b''.join(items)) if packed else b''.join(tag + o for o in items))
     return _field(1, b''.join(_field(1, _field(1, k.encode()) + _field(2, value(v))) for k, v in features.items()))
 
-# %% ../../nbs/35_data.tfrecord.ipynb #6fd4f944
+# %% ../../nbs/35_data.tfrecord.ipynb #76bef6b3
 class _Message:
     "The bytes of a record, and how many fields may still be read from it"
-    def __init__(self, data, most=100_000): self.data, self.left = data, most
+    def __init__(self, data, most=20_000): self.data, self.left = data, most
 
     def varint(self, i, stop):
         "A number that starts at i, and where it ends"
@@ -210,7 +212,7 @@ def _bytes_list(m, start, stop):
             if same: return np.ndarray((n, length), np.uint8, m.data, i, (period, 1))
     return _strings(m, start, stop)
 
-# %% ../../nbs/35_data.tfrecord.ipynb #ceb79151
+# %% ../../nbs/35_data.tfrecord.ipynb #5271f1af
 def _varints(a):
     "All the varints in an array of bytes, as int64"
     if not len(a): return np.empty(0, np.int64)
@@ -225,16 +227,15 @@ def _varints(a):
     return np.bitwise_or.reduceat((a & 127).astype(np.uint64) << (7*place).astype(np.uint64), starts).view(np.int64)
 
 def _numbers(m, start, stop, kind):
-    "A float list (kind 2) or an int64 list (kind 3), packed or not"
+    "A float list (kind 2) or an int64 list (kind 3), packed or not: the contents of the fields make one run of numbers"
     parts = []
     for number, wire, a, b in m.fields(start, stop):
-        if number != 1: continue
-        content = np.frombuffer(m.data, np.uint8, b - a, a)
-        if kind == 2 and wire in (2, 5):
-            if len(content) % 4: raise BadFile(f'{len(content)} bytes of 32-bit floats')
-            parts.append(content.view('<f4'))
-        elif kind == 3 and wire in (0, 2): parts.append(_varints(content))
-    return np.concatenate(parts) if parts else np.empty(0, np.float32 if kind == 2 else np.int64)
+        if number != 1 or wire not in ((2, 5) if kind == 2 else (0, 2)): continue
+        if kind == 2 and (b - a) % 4: raise BadFile(f'{b - a} bytes of 32-bit floats')
+        if kind == 3 and a < b and m.data[b - 1] > 127: raise BadFile('a number runs over the end of its list')
+        parts.append(m.data[a:b])
+    content = b''.join(parts)
+    return np.frombuffer(content, '<f4').astype(np.float32) if kind == 2 else _varints(np.frombuffer(content, np.uint8))
 
 # %% ../../nbs/35_data.tfrecord.ipynb #4d3be6c5
 def parse_example(

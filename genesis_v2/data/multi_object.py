@@ -1,4 +1,4 @@
-"""Nine data sets in one format: a gzip stream of scenes, each an image and one mask per entity. With the three ways of reading it wrong.
+"""Ten data sets out of nine files, in one format: a gzip stream of scenes, each an image and one mask per entity. With the three ways of reading it wrong.
 
 Docs: https://genesis-v2.github.io/genesis_v2/data.multi_object.html.md"""
 
@@ -26,7 +26,7 @@ def entity_labels(
     for o in range(background, masks.shape[1]): labels += inside[:, o] * np.uint8(o - background + 1)
     return labels, good
 
-# %% ../../nbs/36_data.multi_object.ipynb #6257cc9e
+# %% ../../nbs/36_data.multi_object.ipynb #242ab288
 BUCKET = 'https://storage.googleapis.com/multi-object-datasets'
 
 class MultiObject(Recipe):
@@ -43,7 +43,8 @@ class MultiObject(Recipe):
         super().__init__(raw, img_size, limit)
         if borders is not None: self.borders = tuple(map(int, borders))
         if len(self.borders) != 2 or not 0 <= self.borders[0] <= self.borders[1]: raise ValueError(f'borders are {self.borders}: give two numbers of records in rising order')
-        self.manual = f'Download {self.files[0].url} into it' if self.files else ''
+
+    def __init_subclass__(cls): cls.manual = f'Download {cls.files[0].url} into it' if cls.files else ''
 
     def split_of(self,
         number: int, # of a record

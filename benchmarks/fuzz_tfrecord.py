@@ -26,7 +26,7 @@ def originals():
     "Records to start from: scenes of three data sets, and messages with every kind of list"
     rng = np.random.default_rng(0)
     scene = lambda kind: encode_scene(kind, rng.integers(0, 256, kind.shape), rng.integers(0, kind.mask_shape[kind.entity_axis], kind.shape[:2]))
-    lists = dict(f=rng.normal(size=5), n=rng.integers(-2**40, 2**40, 6), ones=np.arange(4), s=[b'', b'abc', b'\n\x01'], jpeg=rng.bytes(400), image=rng.integers(0, 256, 30).astype(np.uint8), mask=[b'ab', b'cd'])
+    lists = dict(f=rng.normal(size=5), n=np.array([-1, -2**63, 300, 2**40, 5, 0]), ones=np.arange(4), s=[b'', b'abc', b'\n\x01'], jpeg=rng.bytes(400), image=rng.integers(0, 256, 30).astype(np.uint8), mask=[b'ab', b'cd'])
     return [scene(Tiny), scene(TinySprites), scene(TinyCLEVR), encode_example(lists), encode_example(lists, packed=False), b'']
 
 

@@ -280,7 +280,7 @@ def prepare_recipe(
     say(f"{out}: {', '.join(f'{k} {n:,}' for k, n in h['splits'].items() if n)} images, {out.stat().st_size/1e6:,.0f} MB. Sources by split: {texts[0].parent}")
     return out
 
-# %% ../../nbs/34_data.prepare.ipynb #065a8c67
+# %% ../../nbs/34_data.prepare.ipynb #fa389749
 def _crc_table():
     t = np.arange(256, dtype=np.uint32)
     for _ in range(8): t = (t >> 1) ^ np.where(t & 1, np.uint32(0x82F63B78), np.uint32(0))
@@ -317,7 +317,7 @@ def crc32c(
     while len(state) > 1: state, width = _move(_zeros(width), state[::2]) ^ state[1::2], 2*width
     return int(_move(_zeros(len(a)), np.uint32(crc ^ 0xFFFFFFFF)) ^ state[0]) ^ 0xFFFFFFFF
 
-# %% ../../nbs/34_data.prepare.ipynb #0a50e62d
+# %% ../../nbs/34_data.prepare.ipynb #a9f56c03
 class DownloadError(OSError): "A file that cannot be downloaded; the message says what to do instead"
 
 def inside(
@@ -433,7 +433,7 @@ class _Bytes(_Progress):
         left = int((self.total - self.done) / rate) if self.total and rate else None
         return f"{self.done/1e6:,.0f}{f' of {self.total/1e6:,.0f}' if self.total else ''} MB, {rate/1e6:,.1f} MB/s" + ('' if left is None else f', {max(left, 0) // 3600}:{left // 60 % 60:02d}:{left % 60:02d} left')
 
-# %% ../../nbs/34_data.prepare.ipynb #4c00d303
+# %% ../../nbs/34_data.prepare.ipynb #37a12c93
 def unpack(
     archive: str|Path, # .zip, .tar, .tar.gz, .tgz, .tar.bz2, .tar.xz
     folder: str|Path, # where its files go; made if needed
@@ -465,7 +465,7 @@ def unpack(
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as e: raise BadFile(f'{archive} cannot be unpacked: {e or type(e).__name__}') from None
     return folder
 
-# %% ../../nbs/34_data.prepare.ipynb #38a87cfe
+# %% ../../nbs/34_data.prepare.ipynb #deab7ce7
 _ARCHIVES = ('.zip', '.tar', '.tar.gz', '.tgz', '.tar.bz2', '.tar.xz')
 
 def prepare(

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 from google_crc32c import value as crc32c
-from .recipe import BadFile
+from .recipe import BadFile, decode_picture
 
 # %% ../../nbs/35_data.tfrecord.ipynb #065606b7
 def masked_crc(
@@ -286,12 +286,8 @@ def decode_jpeg(
     size: tuple, # height and width that it must have, in pixels
 ) -> np.ndarray: # (H, W, 3) uint8
     "The picture in a string; `BadFile` if it is damaged or has another size"
-    try:
-        with Image.open(io.BytesIO(data), formats=['JPEG']) as image:
-            if image.size != (size[1], size[0]): raise BadFile(f'a picture of {image.size[1]} × {image.size[0]} pixels, expected {size[0]} × {size[1]}')
-            return np.asarray(image.convert('RGB'))
-    except BadFile: raise
-    except Exception as e: raise BadFile(f'not a readable JPEG picture: {" ".join(str(e).split()) or type(e).__name__}') from None
+    if not data.startswith(b'\xff\xd8\xff'): raise BadFile(f'not a JPEG picture: it begins with {data[:8]!r}')
+    return decode_picture(data, 'the picture', size=(size[1], size[0]))
 
 def encode_jpeg(
     image: np.ndarray, # (H, W, 3) uint8

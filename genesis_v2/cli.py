@@ -52,6 +52,12 @@ def _whole(low, high=10**9):
         return value
     return parse
 
+def _setting(text):
+    "A pair out of KEY=VALUE; whole numbers and yes or no are read as such"
+    key, equals, value = text.partition('=')
+    if not key.isidentifier() or not equals: raise argparse.ArgumentTypeError(f'{text!r} is not of the form KEY=VALUE')
+    return key, int(value) if re.fullmatch(r'-?\d{1,12}', value) else {'yes': True, 'no': False}.get(value, value)
+
 def _number(text, valid, range):
     "A number, if `valid` says so"
     try: value = float(text)
@@ -301,24 +307,33 @@ def sample(args):
 # %% ../nbs/80_cli.ipynb #27d04505
 def prepare_command(args):
     "Prepare a data set; without one, list them"
-    from genesis_v2.data.prepare import RECIPES, prepare, recipe_class
+    from genesis_v2.data.prepare import RECIPES, find_recipe, prepare
     if not args.dataset:
-        classes = {name: recipe_class(name) for name in RECIPES}
-        print(f"{'data set':28} {'side':>5} {'K':>3}  labels   what it is\n" + '\n'.join(f"{name:28} {c.img_size:5} {c.n_slots:3}  {'yes' if c.has_labels else 'no':6}   {c.title}" for name, c in classes.items()))
+        print(f"{'data set':26} {'side':>4} {'K':>3}  labels  what it is")
+        for name in RECIPES:
+            c = find_recipe(name)
+            print(f"{name:26} {c.img_size:4} {c.n_slots or '':3}  {'yes' if c.has_labels else 'no':6}  {c.title}")
         return 0
-    return _make(lambda: prepare(args.dataset, args.raw, args.out, img_size=args.img_size, limit=args.limit, workers=args.workers, download=args.download))
+    return _make(lambda: prepare(args.dataset, args.raw, args.out, args.img_size, args.limit, args.workers, args.download, overwrite=args.overwrite, **dict(args.set)))
 
 def scenes_command(args):
     "Render simulated scenes"
+    from importlib import import_module
     from genesis_v2.data.prepare import prepare_recipe
-    from genesis_v2.scenes import scene_recipe
-    options = {k: v for k in ('variant', 'textures', 'img_size') if (v := getattr(args, k)) is not None}
-    return _make(lambda: prepare_recipe(scene_recipe(args.kind, n=args.n, seed=args.seed, **options), args.out or f'{args.kind}.h5', workers=args.workers))
+    from genesis_v2.scenes import SCENES
+    module, name = SCENES[args.kind].split(':')
+    options = {k: v for k in ('img_size', 'variant', 'textures') if (v := getattr(args, k)) is not None}
+    return _make(lambda: prepare_recipe(getattr(import_module(module), name)(n=args.n, seed=args.seed, **options), args.out or f'{args.kind}.h5', args.workers, overwrite=args.overwrite))
 
 def _make(work):
     "Run the engine; what cannot work becomes one line"
     try: work()
-    except (OSError, ValueError, ImportError, RuntimeError) as e: _fail(e)
+    except TypeError as e:
+        if 'unexpected keyword' not in str(e): raise
+        _fail(f"it has no setting {str(e).rpartition(' ')[2]}")
+    except (OSError, ValueError, RuntimeError) as e:
+        if isinstance(e, RuntimeError) and 'bug' in str(e): raise
+        _fail(e)
     return 0
 
 # %% ../nbs/80_cli.ipynb #68b74066
@@ -405,9 +420,11 @@ def _parser():
     q.add_argument('dataset', nargs='?', metavar='DATASET', help='name of a data set, or images for pictures of your own')
     q.add_argument('--raw', metavar='FOLDER', help='where the raw files are, or are to be downloaded to')
     q.add_argument('--out', metavar='FILE', help='file to write (default: DATASET.h5)')
+    q.add_argument('--overwrite', action='store_true', help='replace a file that was made otherwise')
     q.add_argument('--download', action='store_true', help='download what is missing')
     q.add_argument('--img-size', type=_whole(8, 1024), metavar='H', help="image side (default: the paper's)")
     q.add_argument('--limit', type=_whole(1), metavar='N', help='at most N images of each split, for a quick start')
+    q.add_argument('--set', type=_setting, action='append', default=[], metavar='KEY=VALUE', help='a setting of this data set, such as variant=camo for clevrtex or part=benchmark for apc')
     q.add_argument('--workers', type=_whole(1, 256), metavar='N', help='processes (default: one per core)')
 
     q = command('scenes', scenes_command, 'render simulated scenes to train on',
@@ -415,8 +432,9 @@ def _parser():
     q.add_argument('kind', choices=['objects_room', 'shapestacks'], metavar='KIND', help='objects_room or shapestacks')
     q.add_argument('--n', type=_whole(1, 10_000_000), default=1000, metavar='N', help='training images; validation and test images come on top')
     q.add_argument('--out', metavar='FILE', help='file to write (default: KIND.h5)')
+    q.add_argument('--overwrite', action='store_true', help='replace a file that was made otherwise')
     q.add_argument('--seed', type=_whole(0), default=0, metavar='N', help='another seed, other scenes')
-    q.add_argument('--variant', metavar='NAME', help='objects_room: empty, six or identical for the held-out sets')
+    q.add_argument('--variant', metavar='NAME', help='objects_room: empty_room, six_objects or identical_color for the held-out sets')
     q.add_argument('--textures', metavar='FOLDER', help='shapestacks: folder of pictures for walls and floors')
     q.add_argument('--img-size', type=_whole(16, 1024), metavar='H', help='image side (default: 64)')
     q.add_argument('--workers', type=_whole(1, 256), metavar='N', help='processes (default: one per core)')

@@ -225,7 +225,7 @@ def read_label_map(
         a = np.ascontiguousarray(colours[..., 0])
     return a
 
-# %% ../../nbs/33_data.recipe.ipynb #cdc79d5e
+# %% ../../nbs/33_data.recipe.ipynb #94bb6ff9
 class PictureRecipe(Recipe):
     "Base class of recipes whose images are picture files, with or without a label map"
     per_block = 128 # images in a block
@@ -279,7 +279,10 @@ class PictureRecipe(Recipe):
 
     def total(self): return sum(1 for split in self.splits for _ in islice(self.items(split), self.limit))
 
-    def inputs(self): return [self.raw/path for split in self.splits for item in islice(self.items(split), self.limit) for path in item if path is not None]
+    def inputs(self):
+        paths = [self.raw/path for split in self.splits for item in islice(self.items(split), self.limit) for path in item if path is not None]
+        if missing := [p for p in paths if not p.exists()]: raise MissingRaw(f'{missing[0]} is missing{f", with {len(missing) - 1:,} more" if len(missing) > 1 else ""}. {self.manual}'.strip())
+        return paths
 
     def need(self,
         *folders, # relative to `raw`

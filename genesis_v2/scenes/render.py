@@ -6,12 +6,14 @@ Docs: https://genesis-v2.github.io/genesis_v2/scenes.render.html.md"""
 
 # %% auto #0
 __all__ = ['NEAR', 'FAR', 'SHADOW_CLIP', 'NoRenderer', 'gl_backend', 'load_mujoco', 'render_trouble', 'can_render', 'Body',
-           'Light', 'Camera', 'yaw', 'Renderer', 'mesh', 'keep_renderer']
+           'Light', 'Camera', 'yaw', 'Renderer', 'mesh', 'keep_renderer', 'RenderedScenes']
 
-# %% ../../nbs/44_scenes.render.ipynb #5ab6452a
+# %% ../../nbs/44_scenes.render.ipynb #bbbf9998
 import atexit, ctypes, functools, os, sys, threading
+from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 import numpy as np
+from ..data.recipe import Recipe, Scenes
 
 # %% ../../nbs/44_scenes.render.ipynb #7db90aa0
 def _egl_trouble(load=ctypes.CDLL):
@@ -152,7 +154,7 @@ def _model_xml(side, samples, shadow_size, assets):
       <visual><headlight active="0"/><map znear="{NEAR}" zfar="{FAR}" shadowclip="{SHADOW_CLIP}"/><quality shadowsize="{shadow_size}" offsamples="{samples}" numquads="16"/><global offwidth="{side}" offheight="{side}"/></visual>
       <asset>{assets}</asset></mujoco>'''
 
-# %% ../../nbs/44_scenes.render.ipynb #01bb1e8d
+# %% ../../nbs/44_scenes.render.ipynb #9a819650
 class Renderer:
     "Draws scenes, one after the other, in a window that nobody sees"
     def __init__(self,
@@ -166,11 +168,13 @@ class Renderer:
         mj = self.mj = load_mujoco()
         self.side, self._pid = side, os.getpid()
         self.model = mj.MjModel.from_xml_string(_model_xml(side, samples, shadow_size, assets), files or {})
-        try: self._gl = mj.GLContext(side, side)
-        except Exception as e: raise NoRenderer(f'OpenGL gives no drawing context with MUJOCO_GL={os.environ.get("MUJOCO_GL")!r}: {e}. Try MUJOCO_GL=osmesa or egl (apt-get install libosmesa6, libegl1 libgl1-mesa-dri)') from e
+        self._gl = None
+        try:
+            self._gl = mj.GLContext(side, side)
+            self._use()
+            self._con, self._scene = mj.MjrContext(self.model, mj.mjtFontScale.mjFONTSCALE_50), mj.MjvScene(self.model, maxgeom=max_bodies)
+        except Exception as e: raise NoRenderer(f'OpenGL gives nothing to draw on with MUJOCO_GL={os.environ.get("MUJOCO_GL")!r}: {e}. Set MUJOCO_GL to egl or osmesa (apt-get install libegl1 libgl1-mesa-dri, or libosmesa6)') from e
         atexit.register(self._leave)
-        self._use()
-        self._con, self._scene = mj.MjrContext(self.model, mj.mjtFontScale.mjFONTSCALE_50), mj.MjvScene(self.model, maxgeom=max_bodies)
         mj.mjr_setBuffer(mj.mjtFramebuffer.mjFB_OFFSCREEN, self._con)
         self._geoms, self._view = [self._scene.geoms[i] for i in range(max_bodies)], mj.MjrRect(0, 0, side, side)
         self._types = {k: int(getattr(mj.mjtGeom, f'mjGEOM_{k.upper()}')) for k in ('plane', 'sphere', 'box', 'cylinder', 'capsule')}
@@ -270,3 +274,72 @@ def keep_renderer(
     key = os.getpid(), key
     if key not in _kept: _kept[key] = make()
     return _kept[key]
+
+# %% ../../nbs/44_scenes.render.ipynb #a1255b4d
+class RenderedScenes(Recipe):
+    "Base class of recipes that render: `n` scenes from a seed, in blocks of scene numbers"
+    licence, variants, heldout = 'made by this package, on your machine; nobody else has rights in them', ('train',), ()
+    _splits = ('train', 'valid', 'test')
+
+    def __init__(self,
+        raw: None=None, # there are no raw files
+        img_size: int|None=None, # side of the images; the paper's if None
+        limit: int|None=None, # at most so many images of each split
+        n: int=10_000, # training images; test images of a variant that is held out
+        n_valid: int|None=None, # validation images; a tenth of n if None, from 32 to 1000
+        n_test: int|None=None, # test images, likewise
+        variant: str|None=None, # which kind of scenes
+        seed: int=0, # another seed is another set of scenes
+        block: int=256, # images in a block of work
+    ):
+        if raw is not None: raise ValueError(f'{self.name}: scenes are rendered from a seed, there is no raw folder to read ({raw})')
+        super().__init__(None, img_size, limit)
+        self.variant = self.variants[0] if variant is None else variant
+        if self.variant not in self.variants: raise ValueError(f'{self.name}: unknown variant {variant!r}: there are {", ".join(self.variants)}')
+        tenth = min(max(n//10, 32), 1000) if isinstance(n, int) else 0
+        self.n, self.n_valid, self.n_test, self.seed, self.block = n, tenth if n_valid is None else n_valid, tenth if n_test is None else n_test, seed, block
+        if self.variant in self.heldout:
+            if n_valid or n_test: raise ValueError(f'{self.name}: {self.variant} is held out, all of its n images are test images: leave n_valid and n_test alone')
+            self.n_valid = self.n_test = 0
+            self.splits = ('test',)
+        for k, least in (('n', 1), ('n_valid', 0), ('n_test', 0), ('seed', 0), ('block', 1)):
+            if not isinstance(v := getattr(self, k), int) or v < least: raise ValueError(f'{self.name}: {k} is {v!r}: give a whole number from {least}')
+
+    def counts(self) -> dict: # split → number of images
+        "How many images each split gets"
+        counts = dict(zip(self.splits, (self.n, self.n_valid, self.n_test)))
+        return counts if self.limit is None else {k: min(v, self.limit) for k, v in counts.items()}
+
+    def total(self): return sum(self.counts().values())
+
+    def blocks(self, done=frozenset()):
+        work = [(split, i, min(i + self.block, count)) for split, count in self.counts().items() for i in range(0, count, self.block)]
+        for number, w in enumerate(work): yield number, None if number in done else w
+
+    def rng(self,
+        split: str, # name
+        number: int, # of the scene in its split
+    ) -> np.random.Generator: # whatever the number of workers, of blocks and of other scenes
+        "What a scene is drawn from"
+        return np.random.default_rng([self.seed, self.variants.index(self.variant), self._splits.index(split), number])
+
+    def scene(self,
+        split: str, # name
+        number: int, # of the image in its split
+    ) -> tuple: # (side, side, 3) uint8 image, (side, side) uint8 labels, what to say about it
+        "One image"
+        raise NotImplementedError
+
+    def convert(self, work):
+        split, start, stop = work
+        images, labels, said = zip(*(self.scene(split, i) for i in range(start, stop)))
+        return Scenes(np.stack(images), np.stack(labels), [split]*(stop - start), [f'{self.name}/seed={self.seed}/{self.variant}/{split}#{i}{s}' for i, s in zip(range(start, stop), said)])
+
+    def inputs(self):
+        if (trouble := render_trouble()): raise NoRenderer(trouble)
+        return []
+
+    def settings(self):
+        try: mujoco = version('mujoco')
+        except PackageNotFoundError: mujoco = None
+        return super().settings() | {k: getattr(self, k) for k in ('n', 'n_valid', 'n_test', 'variant', 'seed', 'block')} | dict(mujoco=mujoco)

@@ -6,7 +6,7 @@ Docs: https://genesis-v2.github.io/genesis_v2/scenes.shapestacks.html.md"""
 
 # %% auto #0
 __all__ = ['CAMERAS', 'SIDE', 'CROP', 'TEX', 'COLOURS', 'SUNS', 'textures', 'texture_files', 'Tower', 'volumes', 'centres_above',
-           'overhang', 'should_stand', 'sample_tower', 'settle', 'stack_bodies']
+           'overhang', 'should_stand', 'sample_tower', 'settle', 'stack_bodies', 'ShapeStacksScenes']
 
 # %% ../../nbs/46_scenes.shapestacks.ipynb #bc7cac0c
 import functools, hashlib, io
@@ -45,7 +45,7 @@ def _clouds(rng, coarse=4, octaves=5, side=TEX):
 
 def _tint(value, dark, light): return np.asarray(dark) + value[..., None]*np.subtract(light, dark)  # (H, W) in [0, 1] → (H, W, 3) between two colours
 
-# %% ../../nbs/46_scenes.shapestacks.ipynb #699a3367
+# %% ../../nbs/46_scenes.shapestacks.ipynb #054ad303
 def _bricks(rows, cols, shift=0., gap=3, side=TEX):
     "Number of the brick that each pixel lies in, and whether it lies in a gap"
     y, x = np.mgrid[:side, :side]
@@ -67,7 +67,7 @@ def _each(rng, which, spread): return (1 + spread*(2*rng.random(which.max() + 1)
 def _textures():
     "Names of walls and floors, and the function of a generator that computes each"
     marble = lambda r: _tint(1 - .12*_clouds(r) - .5*(_noise(r, 90, 30) > .985), (0, 0, 0), (.97, .96, .93))
-    granite = lambda r: _tint(np.clip(1.6 - 2.4*_noise(r, 128, 128)**2 - .3*_noise(r, 256, 256), 0, 1), (.16, .15, .15), (.86, .83, .72))
+    granite = lambda r: _tint(np.clip(1.6 - 2.2*(.7*_noise(r, 190, 190) + .3*_noise(r, 90, 90))**1.5 - .3*_noise(r, 256, 256), 0, 1), (.16, .15, .15), (.86, .83, .72))
     slate, blue = lambda r: _tint(_clouds(r), (.05, .05, .055), (.11, .11, .12)), lambda r: _tint(_clouds(r, 8), (.28, .45, .54), (.44, .62, .70))
     grey = lambda r: _tint(_clouds(r, 6), (.5, .49, .48), (.66, .65, .63))
     wood = lambda r, a=(.36, .22, .12), b=(.62, .43, .26): _tint(.7*_noise(r, 6, 128) + .3*_noise(r, 24, 256), a, b)
@@ -90,7 +90,7 @@ def _textures():
     def stripes(r): return np.where((np.arange(TEX)//16 % 2 == 0)[None, :, None], _tint(_clouds(r), (.75, .66, .5), (.82, .74, .58)), _tint(_clouds(r), (.45, .55, .42), (.52, .62, .48)))
     def terrazzo(r):
         out = _tint(_clouds(r, 16), (.72, .7, .66), (.82, .8, .76))
-        for colour in ((.3, .25, .22), (.55, .3, .22), (.35, .42, .38)): out[_noise(r, 72, 72) > .84] = colour
+        for colour in ((.3, .25, .22), (.55, .3, .22), (.35, .42, .38)): out[.6*_noise(r, 90, 90) + .4*_noise(r, 130, 130) > .72] = colour
         return out
     def checks(r):
         which, gaps = _bricks(8, 8, gap=2)
@@ -109,7 +109,7 @@ def textures() -> tuple: # walls, floors: dicts of name → (512, 512, 3) uint8
     make = lambda table, k: {name: (np.clip(f(np.random.default_rng([k, i])), 0, 1)*255).round().astype(np.uint8) for i, (name, f) in enumerate(table.items())}
     return tuple(make(table, k) for k, table in enumerate(_textures()))
 
-# %% ../../nbs/46_scenes.shapestacks.ipynb #81475e0d
+# %% ../../nbs/46_scenes.shapestacks.ipynb #55d19f3e
 def texture_files(
     folder: str|Path, # with pictures, or with subfolders `wall` and `floor` of pictures
 ) -> tuple: # files for walls, files for floors
@@ -117,7 +117,7 @@ def texture_files(
     folder, kinds = Path(folder), {'.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff'}
     if not folder.is_dir(): raise MissingRaw(f'{folder}: no such folder of textures')
     parts = [folder/p if (folder/p).is_dir() else folder for p in ('wall', 'floor')]
-    files = tuple(sorted(f for f in p.iterdir() if f.suffix.lower() in kinds and f.is_file()) for p in parts)
+    files = tuple(tuple(sorted(f for f in p.iterdir() if f.suffix.lower() in kinds and f.is_file())) for p in parts)
     for p, found in zip(parts, files):
         if not found: raise MissingRaw(f'{p} has no pictures to use as textures ({", ".join(sorted(kinds))})')
     return files
@@ -261,3 +261,65 @@ def _assets(tables):
             files[f'{part}{i}.png'] = data.getvalue()
             xml += f'<texture name="{part}{i}" type="2d" file="{part}{i}.png"/><material name="{part}{i}" texture="{part}{i}" texrepeat="{repeat[0]} {repeat[1]}"/>'
     return xml, files
+
+# %% ../../nbs/46_scenes.shapestacks.ipynb #48565325
+@functools.lru_cache(maxsize=2)
+def _tables(files, digest): return [list(t.values()) for t in textures()] if files is None else [[_read_texture(f) for f in part] for part in files]
+
+# %% ../../nbs/46_scenes.shapestacks.ipynb #79e72668
+class ShapeStacksScenes(RenderedScenes):
+    "Simulated stand-ins for ShapeStacks: towers that stand or are about to fall, seen from sixteen cameras"
+    name, n_slots = 'shapestacks_simulated', 9
+    title = 'Simulated stand-ins for ShapeStacks, rendered with MuJoCo; not the original data'
+    variants = ('default', 'blocks_all', 'ccs_all')
+
+    def __init__(self,
+        raw: None=None, # there are no raw files
+        img_size: int|None=None, # side of the images, 64 if None
+        limit: int|None=None, # at most so many images of each split
+        n: int=10_000, # training images
+        n_valid: int|None=None, # validation images; a tenth of n if None, from 32 to 1000
+        n_test: int|None=None, # test images, likewise
+        variant: str|None=None, # 'blocks_all': blocks only; 'ccs_all': cubes, cylinders and spheres; 'default': both
+        seed: int=0, # another seed is another set of scenes
+        block: int=64, # images in a block of work
+        textures: str|Path|None=None, # folder of pictures for walls and floors; this package's if None
+        views: int=16, # images of each tower
+    ):
+        super().__init__(raw, img_size, limit, n, n_valid, n_test, variant, seed, block)
+        if not isinstance(views, int) or not 1 <= views <= len(CAMERAS): raise ValueError(f'{self.name}: views is {views!r}: give a whole number from 1 to {len(CAMERAS)}')
+        self.views, self._files, self._last = views, None if textures is None else texture_files(textures), (None, None)
+        self._digest = None if textures is None else tuple(hashlib.sha256(b''.join(f.read_bytes() for f in part)).hexdigest()[:16] for part in self._files)
+
+    def tower(self,
+        split: str, # name
+        number: int, # of the tower in its split
+    ) -> tuple: # the tower; (16,) its cameras in order; (16, 3) random numbers for wall, floor and sun
+        "A tower of which physics agrees that it stands or falls, as its name says"
+        rng = self.rng(split, number)
+        order, looks, shapes, stable = np.argsort(rng.random(len(CAMERAS))), rng.random((len(CAMERAS), 3)), rng.random(), rng.random() < .5
+        shapes = dict(default=('blocks', 'ccs')[shapes < .5], blocks_all='blocks', ccs_all='ccs')[self.variant]
+        for _ in range(20):
+            tower = sample_tower(rng, shapes, stable)
+            moved = settle(tower)[0]
+            if moved < .1 if stable else moved > .3: break
+        else: raise RuntimeError(f'{self.name}: physics disagrees with 20 towers in a row (seed {self.seed}, {split}, tower {number}); please report this with the version of MuJoCo')
+        return tower, order, looks
+
+    def scene(self, split, number):
+        tables = _tables(self._files, self._digest)
+        r = keep_renderer((self.name, self._digest), lambda: Renderer(SIDE, *_assets(tables)))
+        number, view = divmod(number, self.views)
+        if self._last[0] != (split, number): self._last = (split, number), self.tower(split, number)   # physics runs once for all views of a tower
+        tower, order, looks = self._last[1]
+        wall, floor, sun = (looks[view]*(len(tables[0]), len(tables[1]), len(SUNS))).astype(int)
+        r.place(*stack_bodies(tower, f'wall{wall}', f'floor{floor}', sun), CAMERAS[order[view]])
+        labels = np.maximum(r.idents(), 0).astype(np.uint8)
+        name = f"{'ccs' if set(tower.kinds) - {'box'} else 'blocks'}-h={len(tower.kinds)}-vcom={tower.vcom}-vpsf={tower.vpsf}-v={number}"
+        image = resize_bilinear(np.ascontiguousarray(centre_crop(r.picture(), CROP, channels=True)), self.img_size)
+        return image, resize_nearest(centre_crop(labels, CROP), self.img_size), f'/{name}/w={wall}-f={floor}-l={sun}-cam_{order[view] + 1}'
+
+    def inputs(self): return super().inputs() + ([] if self._files is None else sorted({f for part in self._files for f in part}))
+
+    def settings(self):
+        return super().settings() | dict(views=self.views, textures=None if self._digest is None else list(self._digest))

@@ -84,7 +84,7 @@ def _triangle():
     quads = [q for i in range(3) for j in [(i + 1) % 3] for q in ((i, j, 6 + j, 6 + i), (3 + j, 3 + i, 9 + i, 9 + j), (j, i, 3 + i, 3 + j), (6 + i, 6 + j, 9 + j, 9 + i))]
     return v, np.array([t for a, b, c, d in quads for t in ((a, b, c), (a, c, d))])
 
-# %% ../../nbs/45_scenes.objects_room.ipynb #f62d6147
+# %% ../../nbs/45_scenes.objects_room.ipynb #25278c6c
 BACKGROUND = 4                                                                   # sky, floor, walls along x, walls along y
 ASSETS = mesh('icosahedron', *_icosahedron()) + mesh('triangle', *_triangle())
 
@@ -99,10 +99,10 @@ def room_bodies(
     eye = np.array([RING*np.cos(room.angle), RING*np.sin(room.angle), EYE])
     camera = Camera.look(eye, (0, 0, .62), FOV)
     axes = camera.axes()
-    bodies = [Body('plane', (90, 90, 1), eye + 60*camera.forward, room.sky, 0, axes), Body('plane', (HALF, HALF, 1), (0, 0, 0), room.floor, 1)]
+    bodies = [Body('plane', (90, 90, 1), eye + 60*camera.forward, room.sky, 0, axes, casts=False), Body('plane', (HALF, HALF, 1), (0, 0, 0), room.floor, 1, casts=False)]
     for k in range(4):
         turn = yaw(k*np.pi/2) @ np.array([[0, 0, -1], [1, 0, 0], [0, -1, 0.]])    # the plane's own z looks into the room
-        bodies.append(Body('plane', (HALF, WALL/2, 1), yaw(k*np.pi/2) @ [HALF, 0, WALL/2], room.wall, 2 + k % 2, turn))
+        bodies.append(Body('plane', (HALF, WALL/2, 1), yaw(k*np.pi/2) @ [HALF, 0, WALL/2], room.wall, 2 + k % 2, turn, casts=False))
     bodies += [Body(kind, _stand(kind, h), (*p, h), c, BACKGROUND + i, yaw(t), specular=.15)
                for i, (kind, h, p, t, c) in enumerate(zip(room.kinds, room.heights, room.places, room.turns, room.colours))]
     lights = [Light(eye, camera.forward, .62, ambient=.36, specular=.3), Light((*room.lamp, 4.5), (0, 0, -1), .65, specular=.1, directional=False, shadow=True, cutoff=75, exponent=6)]

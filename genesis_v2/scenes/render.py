@@ -81,7 +81,7 @@ def can_render() -> bool:
     "Is there MuJoCo and a way to draw without a screen?"
     return render_trouble() is None
 
-# %% ../../nbs/44_scenes.render.ipynb #bcb2f34c
+# %% ../../nbs/44_scenes.render.ipynb #1dc8f10f
 class Body(NamedTuple):
     "Something to be seen"
     kind: str # 'plane', 'sphere', 'box', 'cylinder', 'capsule', or the name of a mesh
@@ -93,6 +93,7 @@ class Body(NamedTuple):
     material: str|None=None # name of a material, for its texture
     emission: float=0. # how much of its colour it sends out by itself
     specular: float=0. # strength of highlights
+    casts: bool=True # does it cast shadows?
 
 class Light(NamedTuple):
     "A lamp, or a sun if it is directional"
@@ -154,7 +155,7 @@ def _model_xml(side, samples, shadow_size, assets):
       <visual><headlight active="0"/><map znear="{NEAR}" zfar="{FAR}" shadowclip="{SHADOW_CLIP}"/><quality shadowsize="{shadow_size}" offsamples="{samples}" numquads="16"/><global offwidth="{side}" offheight="{side}"/></visual>
       <asset>{assets}</asset></mujoco>'''
 
-# %% ../../nbs/44_scenes.render.ipynb #9a819650
+# %% ../../nbs/44_scenes.render.ipynb #b936d8fd
 class Renderer:
     "Draws scenes, one after the other, in a window that nobody sees"
     def __init__(self,
@@ -212,6 +213,7 @@ class Renderer:
                 pos, turn = pos + turn @ self.model.mesh_pos[m], turn @ quat.reshape(3, 3)
             mj.mjv_initGeom(g, kind, size, pos, np.ascontiguousarray(turn, float).ravel(), np.array([*b.colour, 1], np.float32))
             g.segid, g.emission, g.specular, g.shininess, g.reflectance = b.ident, b.emission, b.specular, .5, 0
+            g.category = mj.mjtCatBit.mjCAT_DYNAMIC if b.casts else mj.mjtCatBit.mjCAT_DECOR  # MuJoCo's word for what casts no shadow
             if b.kind in self._meshes: g.dataid = 2*m
             if b.material is not None: g.matid = self._materials[b.material]
         scene.ngeom, scene.nlight = len(bodies), len(lights)

@@ -45,7 +45,7 @@ def _clouds(rng, coarse=4, octaves=5, side=TEX):
 
 def _tint(value, dark, light): return np.asarray(dark) + value[..., None]*np.subtract(light, dark)  # (H, W) in [0, 1] → (H, W, 3) between two colours
 
-# %% ../../nbs/46_scenes.shapestacks.ipynb #054ad303
+# %% ../../nbs/46_scenes.shapestacks.ipynb #dd419660
 def _bricks(rows, cols, shift=0., gap=3, side=TEX):
     "Number of the brick that each pixel lies in, and whether it lies in a gap"
     y, x = np.mgrid[:side, :side]
@@ -54,11 +54,11 @@ def _bricks(rows, cols, shift=0., gap=3, side=TEX):
     col = (x*cols/side).astype(int)
     return row*cols + col, ((y*rows/side) % 1 < gap*rows/side) | ((x*cols/side) % 1 < gap*cols/side)
 
-def _mixed(rng, stones, rows=4, cols=4, gap=5, grout=(.09, .09, .1), order=None):
-    "Tiles of several stones in a random order"
+def _mixed(stones, rows=4, cols=4, gap=5, grout=(.09, .09, .1)):
+    "Tiles of several stones, no two of a kind beside one another"
     which, gaps = _bricks(rows, cols, gap=gap)
-    pick = (np.arange(rows*cols) + (np.arange(rows*cols)//cols)*(len(stones)//2) + (rng.random(rows*cols) < .35)) % len(stones)
-    out = np.choose(pick[which][..., None], stones)
+    row, col = np.divmod(np.arange(rows*cols), cols)
+    out = np.choose(((col + 2*row + row//2) % len(stones))[which][..., None], stones)
     out[gaps] = grout
     return out
 
@@ -70,7 +70,7 @@ def _textures():
     granite = lambda r: _tint(np.clip(1.6 - 2.2*(.7*_noise(r, 190, 190) + .3*_noise(r, 90, 90))**1.5 - .3*_noise(r, 256, 256), 0, 1), (.16, .15, .15), (.86, .83, .72))
     slate, blue = lambda r: _tint(_clouds(r), (.05, .05, .055), (.11, .11, .12)), lambda r: _tint(_clouds(r, 8), (.28, .45, .54), (.44, .62, .70))
     grey = lambda r: _tint(_clouds(r, 6), (.5, .49, .48), (.66, .65, .63))
-    wood = lambda r, a=(.36, .22, .12), b=(.62, .43, .26): _tint(.7*_noise(r, 6, 128) + .3*_noise(r, 24, 256), a, b)
+    wood = lambda r, a=(.18, .11, .06), b=(.36, .24, .14): _tint(.7*_noise(r, 6, 128) + .3*_noise(r, 24, 256), a, b)
     def planks(r, rows, cols, turn=False, **kw):
         which, gaps = _bricks(rows, cols, .5)
         out = wood(r, **kw) if not turn else wood(r, **kw).transpose(1, 0, 2)
@@ -89,18 +89,18 @@ def _textures():
         return out
     def stripes(r): return np.where((np.arange(TEX)//16 % 2 == 0)[None, :, None], _tint(_clouds(r), (.75, .66, .5), (.82, .74, .58)), _tint(_clouds(r), (.45, .55, .42), (.52, .62, .48)))
     def terrazzo(r):
-        out = _tint(_clouds(r, 16), (.72, .7, .66), (.82, .8, .76))
-        for colour in ((.3, .25, .22), (.55, .3, .22), (.35, .42, .38)): out[.6*_noise(r, 90, 90) + .4*_noise(r, 130, 130) > .72] = colour
+        out = _tint(_clouds(r, 16), (.27, .26, .24), (.33, .32, .3))
+        for colour in ((.1, .08, .07), (.25, .11, .07), (.11, .15, .13)): out[.6*_noise(r, 90, 90) + .4*_noise(r, 130, 130) > .72] = colour
         return out
     def checks(r):
         which, gaps = _bricks(8, 8, gap=2)
         out = np.where(((which//8 + which) % 2 == 0)[..., None], marble(r), slate(r)*1.5)
         out[gaps] = (.3, .3, .3)
         return out
-    walls = dict(tiles=lambda r: _mixed(r, [slate(r), granite(r), marble(r)*.9, blue(r)]), bricks=bricks, plaster=lambda r: _tint(_clouds(r, 8, 6), (.66, .57, .44), (.84, .76, .62)),
+    walls = dict(tiles=lambda r: _mixed([slate(r), granite(r), marble(r)*.9, blue(r)]), bricks=bricks, plaster=lambda r: _tint(_clouds(r, 8, 6), (.66, .57, .44), (.84, .76, .62)),
                  planks=lambda r: planks(r, 1, 16, a=(.3, .25, .2), b=(.55, .47, .38)), blocks=blocks, stripes=stripes)
-    floors = dict(tiles=lambda r: _mixed(r, [granite(r), marble(r), blue(r), slate(r)]), parquet=lambda r: planks(r, 16, 4, True), terrazzo=terrazzo,
-                  carpet=lambda r: _tint(.5*_noise(r, 256, 256) + .5*_clouds(r, 8), (.26, .08, .1), (.5, .2, .2)), checks=checks, concrete=lambda r: _tint(_clouds(r, 5, 7), (.34, .35, .36), (.56, .56, .55)))
+    floors = dict(tiles=lambda r: _mixed([granite(r), marble(r), blue(r), slate(r)]), parquet=lambda r: planks(r, 16, 4, True), terrazzo=terrazzo,
+                  carpet=lambda r: _tint(.5*_noise(r, 256, 256) + .5*_clouds(r, 8), (.15, .04, .05), (.3, .1, .1)), checks=checks, concrete=lambda r: _tint(_clouds(r, 5, 7), (.15, .155, .16), (.27, .27, .265)))
     return walls, floors
 
 @functools.lru_cache(maxsize=1)
@@ -234,7 +234,7 @@ def settle(
         if moved > enough: break
     return moved, data.xpos[1:].copy(), data.xmat[1:].reshape(-1, 3, 3).copy()
 
-# %% ../../nbs/46_scenes.shapestacks.ipynb #2701a344
+# %% ../../nbs/46_scenes.shapestacks.ipynb #5d6a7619
 SUNS = [((0, 0, 20), (0, 0, -1))] + [((9*a, 9*b, 20), (-9*a, -9*b, -20)) for a in (-1, 1) for b in (-1, 1)]
 
 def stack_bodies(
@@ -245,8 +245,8 @@ def stack_bodies(
 ) -> tuple: # list of bodies, list of lights
     "What the renderer draws; the shapes are 1, 2, … from the bottom, all else is 0"
     inward = np.array([[0, 0, -1], [1, 0, 0], [0, -1, 0.]])                      # a plane's own z looks from x = 10 into the yard
-    bodies = [Body('plane', (30, 30, 1), (0, 0, 0), (1, 1, 1), 0, material=floor, specular=.2)]
-    bodies += [Body('plane', (30, 10, 1), yaw(a) @ [10, 0, 10], (1, 1, 1), 0, yaw(a) @ inward, material=wall, specular=.2) for a in (0, np.pi/2)]
+    bodies = [Body('plane', (30, 30, 1), (0, 0, 0), (1, 1, 1), 0, material=floor, specular=.2, casts=False)]
+    bodies += [Body('plane', (30, 10, 1), yaw(a) @ [10, 0, 10], (1, 1, 1), 0, yaw(a) @ inward, material=wall, specular=.2, casts=False) for a in (0, np.pi/2)]
     size = lambda k, s: dict(box=s, cylinder=s[[0, 2]], sphere=s[:1])[k]
     bodies += [Body(k, size(k, s), p, c, i + 1, yaw(t), specular=.3) for i, (k, s, p, c, t) in enumerate(zip(tower.kinds, tower.sizes, tower.places, tower.colours, tower.turns))]
     return bodies, [Light(p, d, .7, specular=.3, shadow=i == sun) for i, (p, d) in enumerate(SUNS)]

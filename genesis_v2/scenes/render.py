@@ -146,13 +146,13 @@ def yaw(
     c, s = np.cos(angle), np.sin(angle)
     return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.]])
 
-# %% ../../nbs/44_scenes.render.ipynb #5b0f89f0
+# %% ../../nbs/44_scenes.render.ipynb #0408309d
 NEAR, FAR, SHADOW_CLIP = .05, 100., 6.                                           # metres: nearest and farthest that is drawn; half side of the square in which a sun casts shadows
 
 def _model_xml(side, samples, shadow_size, assets):
     "A model of nothing but assets"
     return f'''<mujoco><statistic extent="1"/><compiler inertiafromgeom="false"/>
-      <visual><headlight active="0"/><map znear="{NEAR}" zfar="{FAR}" shadowclip="{SHADOW_CLIP}"/><quality shadowsize="{shadow_size}" offsamples="{samples}" numquads="16"/><global offwidth="{side}" offheight="{side}"/></visual>
+      <visual><headlight active="0"/><map znear="{NEAR}" zfar="{FAR}" shadowclip="{SHADOW_CLIP}"/><quality shadowsize="{shadow_size}" offsamples="{samples}" numquads="8"/><global offwidth="{side}" offheight="{side}"/></visual>
       <asset>{assets}</asset></mujoco>'''
 
 # %% ../../nbs/44_scenes.render.ipynb #b936d8fd

@@ -56,7 +56,7 @@ def gl_backend(
     if osmesa is None: return 'osmesa'
     raise NoRenderer(f'cannot draw without a screen: {egl}; {osmesa}. Install one of them: apt-get install libegl1 libgl1-mesa-dri, or apt-get install libosmesa6')
 
-# %% ../../nbs/44_scenes.render.ipynb #a32b2173
+# %% ../../nbs/44_scenes.render.ipynb #f220363f
 @functools.lru_cache(maxsize=1)
 def load_mujoco():
     "The module `mujoco`, with a way to draw; `NoRenderer` if that cannot be had"
@@ -69,6 +69,8 @@ def load_mujoco():
         raise NoRenderer("MuJoCo is not installed: pip install 'genesis_v2[scenes]'") from None
     except Exception as e: raise NoRenderer(f'MuJoCo cannot draw with MUJOCO_GL={os.environ.get("MUJOCO_GL")!r}: {e}'.replace('\n', ' ')) from e
     if not hasattr(mujoco, 'GLContext'): raise NoRenderer(f'MuJoCo was imported with MUJOCO_GL={os.environ.get("MUJOCO_GL")!r}, which draws nothing: set it to egl or osmesa before Python starts')
+    if sys.platform.startswith('linux') and 'glfw' in mujoco.GLContext.__module__ and not (os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY')):
+        raise NoRenderer('MuJoCo was imported for drawing in windows, but there is no screen: set MUJOCO_GL to egl or osmesa before Python starts, or do not import mujoco before scenes are drawn')
     return mujoco
 
 # %% ../../nbs/44_scenes.render.ipynb #15066d7f

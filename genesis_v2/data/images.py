@@ -10,7 +10,6 @@ __all__ = ['load_image', 'image_tensor']
 # %% ../../nbs/31_data.images.ipynb #26c50913
 from pathlib import Path
 import numpy as np
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 # %% ../../nbs/31_data.images.ipynb #a8a1253b
@@ -39,7 +38,8 @@ def load_image(
 def image_tensor(
     image: Image.Image, # RGB, any size
     img_size: int, # side of the model's images
-) -> torch.Tensor: # (1, 3, img_size, img_size) in [0, 1]
+) -> 'torch.Tensor': # (1, 3, img_size, img_size) in [0, 1]
     "The whole picture at the model's size; what is not square is squeezed, so that nothing is cut off"
+    import torch                                                         # here, because processes that only prepare pictures do without it
     small = image.resize((img_size, img_size), Image.Resampling.BILINEAR, reducing_gap=3)
     return torch.from_numpy(np.array(small)).permute(2, 0, 1)[None].float() / 255

@@ -191,7 +191,7 @@ def train(args):
             print(f'\nStopped at step {learn.step}; the state is in {folder}. The same command goes on from there.')
             return 130
 
-    report = dict(evaluate(learn, test, n=min(args.n, len(test))), source=args.data, max_sprites=s['max_sprites'])
+    report = dict(evaluate(learn, test, n=min(args.n, len(test))), source=args.data, split='test', max_sprites=s['max_sprites'])
     write_atomically(folder/'report.json', lambda p: Path(p).write_text(json.dumps(report, indent=1) + '\n'))
     learn.model.save_pretrained(folder/'model', steps=learn.step, report=report)
     fig = learn.show_slots()

@@ -64,7 +64,7 @@ def mutate(rng, good, header):
             h = strange(rng, h)
             if not isinstance(h, dict): break
         text = json.dumps(h).encode() if rng.random() < .95 else rng.choice([b'[' * 100_000, b'{"n": NaN}', b'\xff\xfe', b'{}', b'[]', b'1' * 5000])
-        data = (b'genesis_v2 store %d %d %s\n' % (1, len(text), hashlib.sha256(text).hexdigest().encode()) + text).ljust(header['user_block'], b'\0') + data[header['user_block']:]
+        data = (b'genesis_v2 store %d %d %s\n' % (1, len(text), hashlib.sha256(text).hexdigest().encode()) + text + b'\n\n').ljust(header['user_block'], b'\0') + data[header['user_block']:]
     else:                                                                # splits, CRCs, sources or HDF5's own bytes, with a hash that fits
         images = [v for k, v in header['arrays'].items() if k in ('images', 'labels')]
         places = [i for i in range(header['user_block'], len(data)) if not any(a <= i < a + n for a, n in images)]

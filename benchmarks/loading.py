@@ -50,7 +50,7 @@ def main():
             for o in order:
                 for i in o.tolist(): os.preadv(fd, [buffer], 4096 + i*size)
                 yield
-        def gather(): yield from ((flat_images[o], flat_labels[o]) for o in on)
+        def gather(): yield from ((flat_images.index_select(0, o), flat_labels.index_select(0, o)) for o in on)
         def floats(): yield from ((x.float() / 255, y.long()) for x, y in gather())
         ds = SceneDataset(path)
         def loader(**kwargs):

@@ -48,7 +48,7 @@ class StepSampler:
         number, i = divmod(step, self.per_pass)
         return self.order(number)[i * self.bs:(i + 1) * self.bs].tolist()
 
-# %% ../../nbs/48_data.loaders.ipynb #8ceeb36c
+# %% ../../nbs/48_data.loaders.ipynb #0cebbfed
 class SceneLoader(DataLoader):
     "fastai loader over a data set with `.batch(indices)`: by step for training, in file order for validation"
     def __init__(self,
@@ -83,8 +83,8 @@ class SceneLoader(DataLoader):
         for chunk in chunked(samps, self.bs, self.drop_last):
             images, labels = self.dataset.batch([i if i >= 0 else ~i for i in chunk])
             if self.train and self.sampler.flips:
-                mirror = torch.tensor([i < 0 for i in chunk]).to(images.device)[:, None, None]
-                images, labels = torch.where(mirror[:, None], images.flip(-1), images), torch.where(mirror, labels.flip(-1), labels)
+                m = torch.tensor([i < 0 for i in chunk], dtype=images.dtype).to(images.device)[:, None, None]      # 1 where mirrored
+                images, labels = images + (images.flip(-1) - images)*m[:, None], labels + (labels.flip(-1) - labels)*m   # bytes wrap around; faster than `where`
             yield images, labels
 
     def after_batch(self, b): return b[0].float() / 255, b[1].long()

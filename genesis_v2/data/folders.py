@@ -147,7 +147,7 @@ class Images(Recipe):
         images, labels = zip(*[load_pair(p, l, self.img_size, self.fit) for p, l, _ in work])
         return Scenes(np.stack(images), np.stack(labels) if self.has_labels else None, [s for *_, s in work], [p.relative_to(self.raw).as_posix() for p, *_ in work])
 
-# %% ../../nbs/42_data.folders.ipynb #7bb22716
+# %% ../../nbs/42_data.folders.ipynb #65f71bfe
 class FolderDataset:
     "Pictures of one split, decoded when asked for: item i is (image (3,H,W), labels (H,W)), or (image,) without labels; uint8"
     n_slots = Recipe.n_slots
@@ -163,7 +163,7 @@ class FolderDataset:
 
     @property
     def n_labels(self):
-        "Largest label + 1; the first time, all label pictures are read"
+        "Largest label + 1 at full size; the first time, all label pictures are read"
         if not hasattr(self, '_n_labels'): self._n_labels = 1 + max(int(renumber(load_labels(l)).max()) for _, l, _ in self.items) if self.has_labels else 1
         return self._n_labels
 

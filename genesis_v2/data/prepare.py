@@ -19,7 +19,7 @@ import genesis_v2
 from .recipe import BadFile, MissingRaw, Recipe, Scenes
 from .store import SceneDataset, read_header, write_atomically, write_store
 
-# %% ../../nbs/34_data.prepare.ipynb #74999993
+# %% ../../nbs/34_data.prepare.ipynb #5c8c7006
 _m, _data = 'genesis_v2.data.multi_object', 'genesis_v2.data'
 RECIPES = dict(objects_room=f'{_m}:ObjectsRoom', objects_room_empty=f'{_m}:ObjectsRoomEmpty', objects_room_six=f'{_m}:ObjectsRoomSix', objects_room_identical=f'{_m}:ObjectsRoomIdentical',
                multi_dsprites_binarized=f'{_m}:MultiDSpritesBinarized', multi_dsprites_grayscale=f'{_m}:MultiDSpritesGrayscale', multi_dsprites=f'{_m}:MultiDSprites',
@@ -32,7 +32,7 @@ def find_recipe(
     "Import the recipe of a data set"
     if name not in RECIPES:
         near = difflib.get_close_matches(name, RECIPES, 3)
-        raise ValueError(f"no data set {name!r}: {'did you mean ' + ' or '.join(near) if near else 'choose one of ' + ', '.join(RECIPES)}?")
+        raise ValueError(f"no data set {name!r}: {'did you mean ' + ' or '.join(near) + '?' if near else 'choose one of ' + ', '.join(RECIPES)}")
     module, cls = RECIPES[name].split(':')
     return getattr(import_module(module), cls)
 
@@ -397,7 +397,7 @@ class _Bytes(_Progress):
         left = int((self.total - self.done) / rate) if self.total and rate else None
         return f"{self.done/1e6:,.0f}{f' of {self.total/1e6:,.0f}' if self.total else ''} MB, {rate/1e6:,.1f} MB/s" + ('' if left is None else f', {max(left, 0) // 3600}:{left // 60 % 60:02d}:{left % 60:02d} left')
 
-# %% ../../nbs/34_data.prepare.ipynb #37a12c93
+# %% ../../nbs/34_data.prepare.ipynb #a450545d
 def unpack(
     archive: str|Path, # .zip, .tar, .tar.gz, .tgz, .tar.bz2, .tar.xz
     folder: str|Path, # where its files go; made if needed
@@ -425,7 +425,7 @@ def unpack(
                     inside(folder, member.name) if member.name not in ('.', './') else None
                     if member.isreg(): room(member.size)
                     t.extract(member, folder, filter='data')
-    except (tarfile.FilterError, BadFile) as e: raise BadFile(f'{archive}: {e}') from None
+    except (getattr(tarfile, 'FilterError', BadFile), BadFile) as e: raise BadFile(f'{archive}: {e}') from None
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as e: raise BadFile(f'{archive} cannot be unpacked: {e or type(e).__name__}') from None
     return folder
 

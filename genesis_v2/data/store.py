@@ -63,7 +63,7 @@ def _hash_rest(f, header):
             a += len(piece)
     return h.hexdigest()
 
-# %% ../../nbs/32_data.store.ipynb #1fb4953b
+# %% ../../nbs/32_data.store.ipynb #2cb96b0d
 def read_header(
     path: str|Path, # a store
 ) -> dict: # what is known of it: name, splits with their sizes, img_size, settings …
@@ -71,6 +71,16 @@ def read_header(
     path = Path(path)
     if not path.is_file(): raise FileNotFoundError(f'no store at {path}: `genesis-v2 prepare` and `genesis-v2 scenes` write one')
     with open(path, 'rb') as f: return _parse_header(f, path)
+
+def _consistent(h, size):
+    "Do the numbers of a header fit together, and into a file of this size?"
+    whole = lambda *values: all(type(v) is int and 0 <= v <= size for v in values)
+    n, side, splits, arrays = h['n'], h['img_size'], h['splits'], h['arrays']
+    if not (whole(n, side, h['source_bytes'], h['user_block'], h['n_labels'], h['n_slots'], *splits.values()) and min(n, side, h['source_bytes'], len(splits)) > 0): return False
+    expected = dict(images=n*side*side*3, labels=n*side*side, split=n, crc32=4*n, source=n*h['source_bytes'])
+    if not h['has_labels']: del expected['labels']
+    return type(h['has_labels']) is bool and type(h['name']) is type(h['rest_sha256']) is str and sum(splits.values()) == n and set(arrays) == set(expected) and \
+        all(whole(start, length) and length == expected[k] and h['user_block'] <= start <= size - length for k, (start, length) in arrays.items())
 
 def _parse_header(f, path):
     def bad(why): return BadFile(f'{path} {why}')
@@ -88,14 +98,12 @@ def _parse_header(f, path):
     f.seek(first.index(b'\n') + 1)
     text = f.read(length)
     if hashlib.sha256(text).hexdigest() != digest: raise bad('is damaged: its header differs from its checksum. Prepare it again')
-    header = json.loads(text)
-    if found != header['bytes']: raise bad(f'has {found:,} bytes where it should have {header["bytes"]:,}: it was {"cut off" if found < header["bytes"] else "changed"}. Copy or prepare it again')
-    n, side = header['n'], header['img_size']
-    expected = dict(images=n*side*side*3, labels=n*side*side, split=n, crc32=4*n, source=n*header['source_bytes'])
-    if not header['has_labels']: del expected['labels']
-    if set(header['arrays']) != set(expected) or sum(header['splits'].values()) != n or min(n, side) < 1 or \
-       any(size != expected[k] or not header['user_block'] <= start <= found - size for k, (start, size) in header['arrays'].items()):
-        raise bad('contradicts itself: its header describes arrays that do not fit into it')
+    try:
+        header = json.loads(text)
+        if found != header['bytes']: raise bad(f'has {found:,} bytes where it should have {header["bytes"]:,}: it was {"cut off" if found < header["bytes"] else "changed"}. Copy or prepare it again')
+        if not _consistent(header, found): raise bad('contradicts itself: its header describes arrays that do not fit into it')
+        if f.read(max(0, header['user_block'] - f.tell())).strip(b'\0') != b'\n\n': raise bad('is damaged: there is something in the gap after its header. Prepare it again')
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as e: raise e if isinstance(e, BadFile) else bad('has a header with a matching checksum, but not one that `genesis-v2` writes') from None
     return header
 
 # %% ../../nbs/32_data.store.ipynb #1b48075c

@@ -163,7 +163,8 @@ def train(args):
     checkpoint, precision = folder/'checkpoint.safetensors', s['precision'] if s['precision'] != 'auto' else fast_precision(device)
     complete = checkpoint.exists() and _steps_done(checkpoint) >= s['steps']
     compiled = bool(s['compile']) and can_compile() and not complete
-    test = _open(args.data, 'test', s['img_size'], **sprites)
+    split = 'test' if sprites else next(k for k in ('test', 'valid', 'train') if k in scenes.splits)       # a small folder has fewer
+    test = _open(args.data, split, s['img_size'], **sprites)
     try: dls = scene_dataloaders(args.data, img_size=s['img_size'], bs=s['bs'], seed=args.seed, device=torch.device(device), **sprites)
     except (OSError, ValueError) as e: _fail(e)
     learn = scene_learner(dls, goal=goal_from_rmse(s['goal_rmse'], 0.7), beta_init=s['beta_init'], lr=s['lr'], warm_start=s['warm_start'],
@@ -191,13 +192,13 @@ def train(args):
             print(f'\nStopped at step {learn.step}; the state is in {folder}. The same command goes on from there.')
             return 130
 
-    report = dict(evaluate(learn, test, n=min(args.n, len(test))), source=args.data, split='test', max_sprites=s['max_sprites'])
+    report = dict(evaluate(learn, test, n=min(args.n, len(test))), source=args.data, split=split, max_sprites=s['max_sprites'])
     write_atomically(folder/'report.json', lambda p: Path(p).write_text(json.dumps(report, indent=1) + '\n'))
     learn.model.save_pretrained(folder/'model', steps=learn.step, report=report)
     fig = learn.show_slots()
     write_atomically(folder/'slots.png', lambda p: fig.savefig(p, dpi=120, bbox_inches='tight'))
     plt.close(fig)
-    print(f"\nHeld-out scenes, {_extent(s['max_sprites'], test)}, after {learn.step} steps:\n{report_table(report)}\n\nPicture: {folder/'slots.png'}\nModel:   {folder/'model'}\n"
+    print(f"\n{_part(split)}, {_extent(s['max_sprites'], test)}, after {learn.step} steps:\n{report_table(report)}\n\nPicture: {folder/'slots.png'}\nModel:   {folder/'model'}\n"
           f"Next:    genesis-v2 segment PICTURE --model {shlex.quote(str(folder))}\n         or train longer: --steps {2 * learn.step}{'' if s['warm_start'] == s['lr_tail'] == 0 else ' and another --out, because the schedule depends on --steps'}")
     return 0
 
@@ -206,6 +207,10 @@ def _open(source, split, img_size=None, **sprites):
     from genesis_v2.data.sources import open_scenes
     try: return open_scenes(source, split, img_size, **sprites)
     except (OSError, ValueError) as e: _fail(e)
+
+def _part(split):
+    "What is scored, in words"
+    return 'Held-out scenes' if split == 'test' else f'Scenes of the split {split!r}'
 
 def _extent(max_sprites, scenes):
     "How much there is, in words"
@@ -242,9 +247,10 @@ def evaluate_command(args):
     source = args.data or trained.get('source', 'sprites')
     if source != 'sprites' and args.max_sprites is not None: _fail(f'--max-sprites is for the embedded sprites, not for {source}')
     max_sprites = (args.max_sprites or trained.get('max_sprites') or 4) if source == 'sprites' else None
-    scenes = _open(source, args.split, model.config['img_size'], **(dict(n_sprites=(1, max_sprites)) if max_sprites else {}))
-    report = evaluate(model, scenes, n=min(args.n, len(scenes)), n_slots='flexible' if args.flexible else args.slots) | dict(source=source, split=args.split, max_sprites=max_sprites)
-    print(json.dumps(report, indent=1) if args.json else f'{"Held-out scenes" if args.split == "test" else f"Scenes of the split {args.split!r}"}, {_extent(max_sprites, scenes)}:\n{report_table(report)}')
+    split = args.split or (trained.get('split', 'test') if source == trained.get('source') else 'test')
+    scenes = _open(source, split, model.config['img_size'], **(dict(n_sprites=(1, max_sprites)) if max_sprites else {}))
+    report = evaluate(model, scenes, n=min(args.n, len(scenes)), n_slots='flexible' if args.flexible else args.slots) | dict(source=source, split=split, max_sprites=max_sprites)
+    print(json.dumps(report, indent=1) if args.json else f'{_part(split)}, {_extent(max_sprites, scenes)}:\n{report_table(report)}')
     return 0
 
 def _saved(name):
@@ -392,7 +398,7 @@ def _parser():
     q = command('evaluate', evaluate_command, 'score a model on held-out scenes')
     model_options(q)
     q.add_argument('--data', metavar='DATA', help='sprites, a prepared file (.h5) or a folder of pictures (default: what the model was trained on)')
-    q.add_argument('--split', default='test', metavar='NAME', help='part of the data')
+    q.add_argument('--split', metavar='NAME', help='part of the data (default: the one that training ended with, or test)')
     q.add_argument('--n', type=_whole(1, 10_000), default=320, metavar='N', help='scenes')
     q.add_argument('--max-sprites', type=_whole(1, 20), metavar='N', help='sprites in a scene, from 1 to this (default: as in training)')
     slot_options(q)
@@ -465,6 +471,9 @@ def main(
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)                           # so that the flush at exit has somewhere to go
         status = 141
     except OSError as e: _fail(f'{e.strerror or e}' + (f': {e.filename}' if e.filename else ''))
+    except ValueError as e:
+        if type(e).__name__ != 'BadFile': raise                                # a damaged file that is met only now; its class is not imported, to stay quick
+        _fail(e)
     except (MemoryError, RuntimeError) as e:
         if isinstance(e, RuntimeError) and not re.search("out of memory|can't allocate memory|not enough memory", str(e)): raise
         _fail('there is not enough memory for this: try a smaller --bs, --img-size, --slots or --n')

@@ -15,8 +15,8 @@ from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 from fastai.torch_core import default_device
 from fastcore.basics import chunked
-from .folders import FolderDataset, image_folder
-from .sprites import sprites_dataset
+from .folders import FolderDataset
+from .sources import open_scenes
 from .store import SceneDataset, as_indices
 
 # %% ../../nbs/48_data.loaders.ipynb #daeb739c
@@ -180,26 +180,13 @@ def _pair(source, img_size, n_valid, kwargs):
     if not isinstance(source, (str, Path)):
         if kwargs: raise TypeError(f'{sorted(kwargs)} cannot be set on data sets that are already made')
         return source
-    if source == 'sprites': return sprites_dataset('train', img_size or 64, **kwargs), sprites_dataset('valid', img_size or 64, **{**kwargs, 'n': n_valid})
-    path = Path(source)
-    if path.is_dir():
-        get = lambda split: image_folder(path, img_size or 64, split, **kwargs)
-        splits = get(None).splits
-    elif path.is_file():
-        if kwargs: raise TypeError(f'{sorted(kwargs)} cannot be set on a store: its images are already made')
-        get = lambda split: SceneDataset(path, split)
-        whole = get(None)
-        splits = whole.splits
-        if img_size not in (None, whole.img_size): raise ValueError(f'{path} holds images of {whole.img_size} pixels, not {img_size}: leave out img_size, or prepare the data set with another one')
-    elif path.suffix in ('.h5', '.hdf5'): raise FileNotFoundError(f'no store at {path}: `genesis-v2 prepare` and `genesis-v2 scenes` write one')
-    else: raise ValueError(f"cannot load {str(source)!r}: give 'sprites', an .h5 file that `genesis-v2 prepare` wrote, a folder of pictures, or a pair of data sets (training, validation) with .batch(indices)")
-    if 'train' not in splits: raise ValueError(f"{path} has no images to train on: its splits are {', '.join(splits)}")
-    train = get('train')
-    if 'valid' in splits:
-        valid = get('valid')
+    train = open_scenes(source, 'train', img_size, **kwargs)
+    if source == 'sprites': return train, open_scenes(source, 'valid', img_size, **{**kwargs, 'n': n_valid})
+    if 'valid' in train.splits:
+        valid = open_scenes(source, 'valid', img_size, **kwargs)
         return train, Part(valid, range(n_valid)) if len(valid) > n_valid else valid
+    if len(train) < 2: raise ValueError(f'{source} has one image: that is not enough to train and to validate')
     held = min(n_valid, -(-len(train) // 10))                            # the test images, if there are any, stay unseen
-    if len(train) < 2: raise ValueError(f'{path} has one image: that is not enough to train and to validate')
     return Part(train, range(len(train) - held)), Part(train, range(len(train) - held, len(train)))
 
 def scene_dataloaders(

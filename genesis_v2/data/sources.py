@@ -18,14 +18,14 @@ def open_scenes(
     source: str|Path, # 'sprites', a prepared file, or a folder of pictures
     split: str='train', # 'train', 'valid', 'test', or another split of a prepared file
     img_size: int|None=None, # image side; of the file, or 64, if None
-    **kwargs, # passed to `sprites_dataset`
+    **kwargs, # passed to `sprites_dataset` or `image_folder`
 ): # a data set: `len`, `.batch(indices)`, `.img_size`, `.n_slots` (None if nobody says), `.has_labels`
     "One split of the scenes that a name stands for; FileNotFoundError or ValueError says why not"
     if source == 'sprites': return sprites_dataset(split, img_size or 64, **kwargs)
-    if kwargs: raise ValueError(f"{', '.join(sorted(kwargs))} can be chosen for the embedded sprites only, not for {source}")
     path = Path(source)
-    if path.is_dir(): return image_folder(path, img_size or 64, split=split)
-    if not path.exists(): raise FileNotFoundError(f"there are no scenes at {source}: give 'sprites', a prepared file (.h5) or a folder of pictures")
+    if path.is_dir(): return image_folder(path, img_size or 64, split, **kwargs)
+    if not path.exists(): raise FileNotFoundError(f"there are no scenes at {source}: give 'sprites', a file that `genesis-v2 prepare` or `genesis-v2 scenes` wrote (.h5), or a folder of pictures")
+    if kwargs: raise ValueError(f"{', '.join(sorted(kwargs))} cannot be set on {path}: its images are already made")
     scenes = SceneDataset(path, split)
-    if img_size not in (None, scenes.img_size): raise ValueError(f'{path} holds images of {scenes.img_size} pixels, not {img_size}: prepare it again with that size, or leave the size out')
+    if img_size not in (None, scenes.img_size): raise ValueError(f'{path} holds images of {scenes.img_size} pixels, not {img_size}: leave the size out, or prepare the data set again with another one')
     return scenes

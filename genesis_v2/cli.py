@@ -318,9 +318,9 @@ def prepare_command(args):
         print(f"{'data set':26} {'side':>4} {'K':>3}  labels  what it is")
         for name in RECIPES:
             c = find_recipe(name)
-            print(f"{name:26} {c.img_size:4} {c.n_slots or '':3}  {'yes' if c.has_labels else 'no':6}  {c.title}")
+            print(f"{name:26} {c.img_size:4} {c.n_slots or '':3}  { {True: 'yes', False: 'no'}.get(c.has_labels, 'any'):6}  {c.title}")
         return 0
-    return _make(lambda: prepare(args.dataset, args.raw, args.out, args.img_size, args.limit, args.workers, args.download, overwrite=args.overwrite, **dict(args.set)))
+    return _make(args.dataset, lambda: prepare(args.dataset, args.raw, args.out, args.img_size, args.limit, args.workers, args.download, overwrite=args.overwrite, **dict(args.set)))
 
 def scenes_command(args):
     "Render simulated scenes"
@@ -329,15 +329,15 @@ def scenes_command(args):
     from genesis_v2.scenes import SCENES
     module, name = SCENES[args.kind].split(':')
     options = {k: v for k in ('img_size', 'variant', 'textures') if (v := getattr(args, k)) is not None}
-    return _make(lambda: prepare_recipe(getattr(import_module(module), name)(n=args.n, seed=args.seed, **options), args.out or f'{args.kind}.h5', args.workers, overwrite=args.overwrite))
+    return _make(args.kind, lambda: prepare_recipe(getattr(import_module(module), name)(n=args.n, seed=args.seed, **options), args.out or f'{args.kind}.h5', args.workers, overwrite=args.overwrite))
 
-def _make(work):
+def _make(what, work):
     "Run the engine; what cannot work becomes one line"
     try: work()
     except TypeError as e:
         if 'unexpected keyword' not in str(e): raise
-        _fail(f"it has no setting {str(e).rpartition(' ')[2]}")
-    except (OSError, ValueError, RuntimeError) as e:
+        _fail(f"{what} has no setting {str(e).rpartition(' ')[2]}")
+    except (ValueError, RuntimeError) as e:
         if isinstance(e, RuntimeError) and 'bug' in str(e): raise
         _fail(e)
     return 0

@@ -144,10 +144,10 @@ class SceneMetric(Metric):
     def name(self): return self._name
 
 def scene_metrics(
-    max_labels: int=32, # upper bound of slots and of ground-truth labels, so that nothing needs to look at the labels first
+    max_labels: int=256, # ground-truth labels are below this (they are bytes), so that nothing needs to look at them first
 ) -> list:
     "The columns of the progress table: NLL, KL, mean squared error, ARI-FG of decoded and attention masks"
-    def ari(source): return lambda x, out, y: adjusted_rand_index(y, out.labels(source), foreground_only=True, n_labels=max_labels)
+    def ari(source): return lambda x, out, y: adjusted_rand_index(y, out.labels(source), foreground_only=True, n_labels=(max_labels, out.log_masks.shape[1]))
     return [SceneMetric(lambda x, out, y: out.nll, 'nll'), SceneMetric(lambda x, out, y: out.kl, 'kl'),
             SceneMetric(lambda x, out, y: (out.recon - x).square().mean((1, 2, 3)), 'mse'),
             SceneMetric(ari('masks'), 'ari_fg'), SceneMetric(ari('attn'), 'ari_fg_attn')]

@@ -118,7 +118,8 @@ def load_pair(
 # %% ../../nbs/42_data.folders.ipynb #dbb3345c
 class Images(Recipe):
     "Any folder of pictures, with label pictures or without"
-    name, title, licence = 'images', 'pictures from a folder', 'that of the pictures'
+    name, title, licence = 'images', 'pictures of your own, from a folder', 'that of the pictures'
+    has_labels = None                                   # nobody knows before the folder is
     manual = 'Give a folder with pictures (png, jpg, tif …), and labels, if there are any, as pictures of the same names in a folder `labels` in it.'
 
     def __init__(self,

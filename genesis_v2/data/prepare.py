@@ -225,8 +225,8 @@ def prepare_recipe(
     key = fingerprint(recipe)
     if out.exists() and not overwrite:
         try: known = read_header(out)['fingerprint']
-        except BadFile as e: raise FileExistsError(f'{e}. Delete it, choose another name, or say that it may be overwritten') from None
-        if known != key: raise FileExistsError(f'{out} exists and was made with other settings or from other raw files: choose another name, or say that it may be overwritten')
+        except BadFile as e: raise FileExistsError(f'{e}. Delete it, choose another name, or have it replaced (--overwrite, overwrite=True)') from None
+        if known != key: raise FileExistsError(f'{out} exists and was made with other settings or from other raw files: choose another name, or have it replaced (--overwrite, overwrite=True)')
         say(f'{out} is already complete.')
         return out
     if workers is None: workers = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1

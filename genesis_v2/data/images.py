@@ -38,7 +38,7 @@ def load_image(
 def image_tensor(
     image: Image.Image, # RGB, any size
     img_size: int, # side of the model's images
-) -> 'torch.Tensor': # (1, 3, img_size, img_size) in [0, 1]
+): # tensor (1, 3, img_size, img_size) in [0, 1]
     "The whole picture at the model's size; what is not square is squeezed, so that nothing is cut off"
     import torch                                                         # here, because processes that only prepare pictures do without it
     small = image.resize((img_size, img_size), Image.Resampling.BILINEAR, reducing_gap=3)

@@ -4,9 +4,9 @@ Mutants: bit flips, cuts, appended bytes, runs of zeros or noise, pieces copied 
 matching checksums on top. A forged file may lie about what is in which split, but it must not crash, hang, use much memory or end in another exception.
 Child processes do the reading, so that a crash, a hang or a memory blow-up is seen, and counted, by the parent.
 
-Run from the repository root: python benchmarks/fuzz_store.py [--n 20000] [--seed 0]
+Run from the repository root: python benchmarks/fuzz_store.py [--n 20000] [--seed 0] [--h5py N]
 """
-import argparse, collections, hashlib, json, os, random, resource, subprocess, sys, tempfile, time, traceback
+import argparse, collections, hashlib, json, os, random, resource, signal, subprocess, sys, tempfile, time, traceback
 from pathlib import Path
 import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -121,13 +121,40 @@ def child(seed, first, count):
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
+def with_h5py(n, seed):
+    "For comparison: flipped bits outside images and labels, read by HDF5 itself, each in a process of its own"
+    import h5py
+    tally = collections.Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        good, truth, path = write_store(Path(folder)/'good.h5', [scenes(True)], recipe(True)), scenes(True), Path(folder)/'mutant.h5'
+        data, header = good.read_bytes(), read_header(good)
+        images = [header['arrays'][k] for k in ('images', 'labels')]
+        places = [i for i in range(header['user_block'], len(data)) if not any(a <= i < a + size for a, size in images)]
+        for i in range(n):
+            rng, mutant = random.Random(seed*10**9 + i), bytearray(data)
+            for _ in range(rng.choice([1, 1, 3])): mutant[rng.choice(places)] ^= 1 << rng.randrange(8)
+            path.write_bytes(mutant)
+            pid = os.fork()
+            if not pid:
+                signal.alarm(10)
+                try:
+                    with h5py.File(path) as f: right = np.array_equal(f['images'][:], truth.images) and np.array_equal(f['labels'][:], truth.labels) and np.array_equal(f['split'][:], np.arange(N) % 3) and len(f['source'][:]) + len(dict(f.attrs))
+                    os._exit(0 if right else 2)
+                except Exception: os._exit(1)
+            status = os.waitpid(pid, 0)[1]
+            tally[f'ended by signal {os.WTERMSIG(status)}' if os.WIFSIGNALED(status) else ('read rightly', 'exception', 'read WRONGLY')[os.WEXITSTATUS(status)]] += 1
+    print(f'{n} stores with 1 to 3 flipped bits outside images and labels, read by h5py {h5py.__version__} (HDF5 {h5py.version.hdf5_version}): {dict(tally)}')
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument('--n', type=int, default=20_000, help='mutants')
     p.add_argument('--seed', type=int, default=0)
     p.add_argument('--per-child', type=int, default=1000, help='mutants per child process')
+    p.add_argument('--h5py', type=int, metavar='N', help='for comparison: N damaged stores through h5py instead')
     p.add_argument('--child', type=int, help=argparse.SUPPRESS)
     a = p.parse_args()
+    if a.h5py: return with_h5py(a.h5py, a.seed)
     if a.child is not None: return child(a.seed, a.child, min(a.per_child, a.n - a.child))
     tally, failed, memory, start = collections.Counter(), [], 0, time.time()
     for first in range(0, a.n, a.per_child):

@@ -456,7 +456,7 @@ def main(
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='replace')
     os.environ.setdefault('OMP_WAIT_POLICY', 'passive')     # threads that wait, sleep soon: spinning ones crawl as soon as another program wants a core,
-    os.environ.setdefault('GOMP_SPINCOUNT', '10000')        # but not at once: waking costs more than the few microseconds between two operations
+    os.environ.setdefault('GOMP_SPINCOUNT', '2000')         # but not at once: waking costs more than the few microseconds between two operations
     args = _parser().parse_args(argv)
     args.line = shlex.join(['genesis-v2', *(sys.argv[1:] if argv is None else argv)])
     try:

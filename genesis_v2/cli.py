@@ -56,6 +56,7 @@ def _setting(text):
     "A pair out of KEY=VALUE; whole numbers and yes or no are read as such"
     key, equals, value = text.partition('=')
     if not key.isidentifier() or not equals: raise argparse.ArgumentTypeError(f'{text!r} is not of the form KEY=VALUE')
+    if key in ('dataset', 'raw', 'out', 'img_size', 'limit', 'workers', 'download', 'overwrite', 'progress'): raise argparse.ArgumentTypeError(f'{key} is no setting of a data set: see the other options')
     return key, int(value) if re.fullmatch(r'-?\d{1,12}', value) else {'yes': True, 'no': False}.get(value, value)
 
 def _number(text, valid, range):
@@ -248,9 +249,11 @@ def evaluate_command(args):
     if source != 'sprites' and args.max_sprites is not None: _fail(f'--max-sprites is for the embedded sprites, not for {source}')
     max_sprites = (args.max_sprites or trained.get('max_sprites') or 4) if source == 'sprites' else None
     split = args.split or (trained.get('split', 'test') if source == trained.get('source') else 'test')
+    if Path(source).is_file() and (side := _open(source, split).img_size) != model.config['img_size']:
+        _fail(f"the model takes images of {model.config['img_size']} pixels, {source} holds {side}: evaluate a model that was trained on it, or prepare it with --img-size {model.config['img_size']}")
     scenes = _open(source, split, model.config['img_size'], **(dict(n_sprites=(1, max_sprites)) if max_sprites else {}))
     report = evaluate(model, scenes, n=min(args.n, len(scenes)), n_slots='flexible' if args.flexible else args.slots) | dict(source=source, split=split, max_sprites=max_sprites)
-    print(json.dumps(report, indent=1) if args.json else f'{_part(split)}, {_extent(max_sprites, scenes)}:\n{report_table(report)}')
+    print(json.dumps(report, indent=1) if args.json else f'{_part(split)}{f", up to {max_sprites} sprites" if max_sprites else ""}:\n{report_table(report)}')
     return 0
 
 def _saved(name):
@@ -320,7 +323,7 @@ def prepare_command(args):
             c = find_recipe(name)
             print(f"{name:26} {c.img_size:4} {c.n_slots or '':3}  { {True: 'yes', False: 'no'}.get(c.has_labels, 'any'):6}  {c.title}")
         return 0
-    return _make(args.dataset, lambda: prepare(args.dataset, args.raw, args.out, args.img_size, args.limit, args.workers, args.download, overwrite=args.overwrite, **dict(args.set)))
+    return _make(lambda: prepare(args.dataset, args.raw, args.out, args.img_size, args.limit, args.workers, args.download, overwrite=args.overwrite, **dict(args.set)))
 
 def scenes_command(args):
     "Render simulated scenes"
@@ -329,14 +332,11 @@ def scenes_command(args):
     from genesis_v2.scenes import SCENES
     module, name = SCENES[args.kind].split(':')
     options = {k: v for k in ('img_size', 'variant', 'textures') if (v := getattr(args, k)) is not None}
-    return _make(args.kind, lambda: prepare_recipe(getattr(import_module(module), name)(n=args.n, seed=args.seed, **options), args.out or f'{args.kind}.h5', args.workers, overwrite=args.overwrite))
+    return _make(lambda: prepare_recipe(getattr(import_module(module), name)(n=args.n, seed=args.seed, **options), args.out or f'{args.kind}_simulated.h5', args.workers, overwrite=args.overwrite))
 
-def _make(what, work):
+def _make(work):
     "Run the engine; what cannot work becomes one line"
     try: work()
-    except TypeError as e:
-        if 'unexpected keyword' not in str(e): raise
-        _fail(f"{what} has no setting {str(e).rpartition(' ')[2]}")
     except (ValueError, RuntimeError) as e:
         if isinstance(e, RuntimeError) and 'bug' in str(e): raise
         _fail(e)
@@ -437,7 +437,7 @@ def _parser():
                 'Render simulated stand-ins for ObjectsRoom or ShapeStacks into one HDF5 file to train on (needs pip install "genesis_v2[scenes]"). The same command goes on after an interruption.')
     q.add_argument('kind', choices=['objects_room', 'shapestacks'], metavar='KIND', help='objects_room or shapestacks')
     q.add_argument('--n', type=_whole(1, 10_000_000), default=1000, metavar='N', help='training images; validation and test images come on top')
-    q.add_argument('--out', metavar='FILE', help='file to write (default: KIND.h5)')
+    q.add_argument('--out', metavar='FILE', help='file to write (default: KIND_simulated.h5)')
     q.add_argument('--overwrite', action='store_true', help='replace a file that was made otherwise')
     q.add_argument('--seed', type=_whole(0), default=0, metavar='N', help='another seed, other scenes')
     q.add_argument('--variant', metavar='NAME', help='objects_room: empty_room, six_objects or identical_color for the held-out sets')

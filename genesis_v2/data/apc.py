@@ -1,4 +1,4 @@
-"""A robot's views of one object on a shelf or in a tote: the only pictures of the paper that a camera took and somebody labelled.
+"""A robot's views of one object on a shelf or in a tote: the only camera pictures of the paper that have labels.
 
 Docs: https://genesis-v2.github.io/genesis_v2/data.apc.html.md"""
 

@@ -12,7 +12,7 @@ import hashlib
 from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
-from .images import load_image
+from .images import load_image, open_checked
 from .recipe import BadFile, MissingRaw, Recipe, Scenes, centre_crop, resize_nearest
 from .store import as_indices
 
@@ -71,9 +71,8 @@ def load_labels(
     "Read a label picture of any kind, upright"
     path = Path(path)
     try:
-        with Image.open(path) as f:
+        with open_checked(path) as f:
             if f.format == 'JPEG': raise BadFile(f'{path} is a JPEG, whose compression changes labels at every border: save label pictures as PNG')
-            f.load()
             a = np.asarray(ImageOps.exif_transpose(f))
     except UnidentifiedImageError: raise BadFile(f'{path} is not a picture, or of a format that cannot be read') from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e: raise e if isinstance(e, (BadFile, FileNotFoundError)) else BadFile(f'{path} cannot be read: {e}') from None

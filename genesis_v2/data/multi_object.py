@@ -41,8 +41,10 @@ class MultiObject(Recipe):
         borders: tuple|None=None, # numbers of the first record for validation and the first for training; the authors' if None
     ):
         super().__init__(raw, img_size, limit)
-        if borders is not None: self.borders = tuple(map(int, borders))
-        if len(self.borders) != 2 or not 0 <= self.borders[0] <= self.borders[1]: raise ValueError(f'borders are {self.borders}: give two numbers of records in rising order')
+        if borders is not None:
+            try: self.borders = tuple(map(int, borders.split(',') if isinstance(borders, str) else borders))
+            except (TypeError, ValueError): raise ValueError(f'borders are {borders!r}: give two numbers of records, such as 100,200') from None
+        if len(self.borders) != 2 or not 0 <= self.borders[0] <= self.borders[1]: raise ValueError(f'borders are {self.borders}: give two numbers of records in rising order, such as 100,200')
 
     def __init_subclass__(cls): cls.manual = f'Download {cls.files[0].url} into it' if cls.files else ''
 
@@ -57,10 +59,16 @@ class MultiObject(Recipe):
     def settings(self): return {**super().settings(), 'borders': list(self.borders)}
 
     def total(self):
-        if self.by_content: return None
-        a, b = (min(o, self.known) for o in self.borders)
-        sizes = [self.known] if self.splits == ('test',) else [a, b - a, self.known - b]
+        most = self.known if self.raw is None else min(self.known, self.inputs()[0].stat().st_size // 100 + 1)   # no record compresses to less: a short file is known to be one
+        a, b = (min(o, most) for o in self.borders)
+        sizes = [most] if self.splits == ('test',) else [a, b - a, most - b]
         return sum(min(n, self.limit or n) for n in sizes)
+
+    def remark(self, counts):
+        n = sum(counts.values())
+        if self.limit is None and not self.by_content and n < self.known:
+            return (f'The file has {n:,} records, the owners\' has {self.known:,}' + ('.' if self.splits == ('test',) else
+                    f': the first {self.borders[0]:,} are for the test, those from {self.borders[1]:,} on for training. Another division is a setting, such as borders={n // 10},{n // 5}.'))
 
     def blocks(self, done=frozenset()):
         file, taken, n, work = self.inputs()[0], Counter(), 0, []
@@ -140,7 +148,11 @@ class CLEVR(MultiObject):
 class CLEVR6(CLEVR):
     "The scenes of CLEVR with at most six objects; each stays in the split that it has in CLEVR"
     name, title, n_slots, by_content = 'clevr6', 'CLEVR6: the scenes of CLEVR with at most 6 objects', 7, True
-    def wanted(self, data): return (parse_example(data, ['visibility'])['visibility'] > 0).sum() - self.background <= 6
+    def wanted(self, data):
+        seen = parse_example(data, ['visibility'])['visibility']
+        if getattr(seen, 'dtype', None) != np.float32 or seen.shape != self.mask_shape[:1] or np.isnan(seen).any():
+            raise BadFile(f'visibility is not {self.mask_shape[0]} floating-point numbers, one for each entity')
+        return (seen > 0).sum() - self.background <= 6
 
 # %% ../../nbs/36_data.multi_object.ipynb #d6ec78fc
 def encode_scene(

@@ -9,7 +9,7 @@ __all__ = ['RECIPES', 'find_recipe', 'fingerprint', 'WorkerDied', 'prepare_recip
            'unpack', 'prepare']
 
 # %% ../../nbs/34_data.prepare.ipynb #1258e128
-import base64, difflib, errno, hashlib, http.client, json, multiprocessing, os, shutil, signal, stat, sys, tarfile, threading, time, traceback, urllib.error, urllib.request, zipfile, zlib
+import base64, difflib, errno, hashlib, http.client, inspect, json, multiprocessing, os, shutil, signal, stat, sys, tarfile, threading, time, traceback, urllib.error, urllib.request, zipfile, zlib
 from importlib import import_module
 from multiprocessing.connection import wait
 from pathlib import Path, PurePosixPath
@@ -222,6 +222,7 @@ def prepare_recipe(
 ) -> Path: # the store
     "Run a recipe into a store; after any interruption the same call goes on from where it was"
     out, say = Path(out), print if progress else lambda *a, **k: None
+    if out.is_dir(): raise IsADirectoryError(f'{out} is a folder: give the name of the file to write, such as {out/recipe.name}.h5')
     key = fingerprint(recipe)
     if out.exists() and not overwrite:
         try: known = read_header(out)['fingerprint']
@@ -246,7 +247,7 @@ def prepare_recipe(
                 else: about[number] = a
         look()
         _check_disk(recipe, out, sum(p.stat().st_size for p in folder.glob('*.npz')))
-        say(f"{recipe.name}: {recipe.img_size} × {recipe.img_size} pixels, to {out}" + (f'; {len(about)} blocks are done already' if about else ''))
+        say(f"{recipe.title}\n{recipe.img_size} × {recipe.img_size} pixels, {'with' if recipe.has_labels else 'without'} labels, to {out}" + (f'; {len(about)} blocks are done already' if about else ''))
         while True:
             show = _Progress(sum(len(a[0]) for a in about.values()), recipe.total(), progress)
             try: numbers = _run_blocks(recipe, folder, key, set(about), workers, show)
@@ -271,13 +272,14 @@ def prepare_recipe(
             else: break
         texts = SceneDataset(out, None).export_splits(out.with_name(out.stem + '.splits'))
     except KeyboardInterrupt:
-        print(f'\nInterrupted. Finished blocks are in {folder}: the same command goes on from there.', file=sys.stderr)
+        if any(folder.glob('*.npz')): print(f'\nInterrupted. Finished blocks are in {folder}: the same command goes on from there.', file=sys.stderr)
         raise
     finally:
         lock.close()
         if not existed and {p.name for p in folder.iterdir()} <= {'lock', 'job.json'}: shutil.rmtree(folder, ignore_errors=True)
     shutil.rmtree(folder, ignore_errors=True)
     h = read_header(out)
+    if text := recipe.remark({k: n for k, n in h['splits'].items()}): say(text)
     say(f"{out}: {', '.join(f'{k} {n:,}' for k, n in h['splits'].items() if n)} images, {out.stat().st_size/1e6:,.0f} MB. Sources by split: {texts[0].parent}")
     return out
 
@@ -446,6 +448,8 @@ def prepare(
 ) -> Path: # the store
     "Raw files of a known data set to a store"
     cls = find_recipe(dataset)
+    known = sorted(set(inspect.signature(cls.__init__).parameters) - {'self', 'raw', 'img_size', 'limit'})
+    if wrong := [k for k in options if k not in known]: raise ValueError(f"{dataset} has no setting {', '.join(map(repr, wrong))}: it has {', '.join(known) or 'none'}")
     if raw is None and not download: raise MissingRaw(f'{dataset} is made from raw files: name their folder{", or have them downloaded" if cls.files else ""}. {cls.manual}'.strip())
     raw = Path(raw if raw is not None else Path('raw')/dataset)
     if download: _get(cls, raw, progress)

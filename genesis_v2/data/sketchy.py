@@ -10,7 +10,7 @@ __all__ = ['SIZE', 'CAMERAS', 'CROPS', 'crops', 'Episodes', 'Sketchy', 'encode_t
 # %% ../../nbs/37_data.sketchy.ipynb #b03fcc0c
 import numpy as np
 from .recipe import BadFile, MissingRaw, Recipe, RemoteFile, Scenes, resize_bilinear
-from .tfrecord import decode_jpeg, encode_example, encode_jpeg, parse_example, reading, records, strings
+from .tfrecord import decode_jpeg, encode_example, encode_jpeg, is_tfrecord, parse_example, reading, records, strings
 
 # %% ../../nbs/37_data.sketchy.ipynb #bdebaed4
 SIZE = 600, 960                                                                  # height and width of a camera picture
@@ -83,12 +83,16 @@ class Sketchy(Episodes):
     full = dict(train=24_107, valid=2_959, test=2_959)      # time steps of the 395 episodes
 
     def episodes(self):
-        files = sorted((f for f in self.raw.rglob('*') if f.suffix in ('', '.tfrecord', '.tfrecords') and not f.name.startswith('.') and f.is_file()), key=lambda f: (f.name, f))
+        files = sorted((f for f in self.raw.rglob('*') if f.suffix in ('', '.tfrecord', '.tfrecords') and not f.name.startswith('.') and f.is_file() and is_tfrecord(f)), key=lambda f: (f.name, f))
         if not files:
             packed = sorted(o.name for o in self.raw.rglob('*.tar.bz2'))
             raise MissingRaw(f'{self.raw} has no episode files (TFRecords without extension). ' + (f"Unpack {', '.join(packed)} there: tar xjf ARCHIVE" if packed else self.manual))
         n = len(files) // 10
         return [(f, 'valid' if i < n else 'test' if i < 2*n else 'train') for i, f in enumerate(files)]
+
+    def remark(self, counts):
+        whole = {k: n*self.per_record for k, n in self.full.items()}
+        if self.limit is None and counts != whole: return f"The paper has {', '.join(f'{k} {n:,}' for k, n in whole.items())} images, from 395 episodes; here are {len(self.episodes())} episodes."
 
     def total(self):
         episodes = self.episodes()

@@ -1,6 +1,6 @@
 """Fuzz the readers of picture files: damaged PNGs and JPEGs through `read_picture`, `read_label_map` and the recipes made of picture files.
 
-Run from the repository root: python benchmarks/fuzz_pictures.py [--n 20000] [--seed 0] [--memory 1024] [--recipes shapestacks apc clevrtex]
+Run from the repository root: python benchmarks/fuzz_pictures.py [--n 20000] [--seed 0] [--memory 1024] [--recipes shapestacks apc clevrtex folders]
 
 What must hold for every mutant: a `BadFile` or an array of the right type and size, nothing else; less than `--slow` seconds; never more memory than `--memory` MiB beyond what the
 libraries need (a limit of the operating system, so that exceeding it is an error here). A PNG of which bits were changed is refused or gives the very same picture. Of a mutant whose checksums were
@@ -188,6 +188,10 @@ def tree_of(recipe, rng, folder):
                 put('training/shelf/kong/scene-0000/masks/frame-000000.mask.png', png_of((blocky(640, 480, 1))*255))
         (folder/'training/tote').mkdir()
         return APC(folder), files
+    if recipe == 'folders':
+        from genesis_v2.data.folders import Images
+        files = put('cat.png', png_of(photo(80, 60), 'RGBA')), put('labels/cat.png', png_of(blocky(80, 48, 9).repeat(5, 0)[:60], 'P'))
+        return Images(folder, img_size=64), files
     from genesis_v2.data.clevrtex import ClevrTex
     files = put('clevrtex_full/0/CLEVRTEX_full_000000.png', png_of(photo(320, 240), 'RGBA')), put('clevrtex_full/0/CLEVRTEX_full_000000_flat.png', png_of(blocky(320, 240, 10), 'P'))
     return ClevrTex(folder, count=1), files
@@ -224,11 +228,11 @@ def limit_memory(mib):
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-def run(n=20_000, seed=0, slow=5., memory=None, recipes=('shapestacks', 'apc', 'clevrtex')):
+def run(n=20_000, seed=0, slow=5., memory=None, recipes=('shapestacks', 'apc', 'clevrtex', 'folders')):
     "The whole of it; Counter of outcomes"
     for name in recipes: __import__(f'genesis_v2.data.{name}')
     if memory: limit_memory(memory)
-    share, tally = n // 5, Counter()
+    share, tally = n // 6, Counter()
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter('ignore') # Pillow warns of large or odd pictures; whether they do harm is what is tested
         for i, name in enumerate(recipes): tally += recipe_run(name, share, seed + i, slow, Path(folder)/name)
@@ -252,7 +256,7 @@ def main():
     p.add_argument('--seed', type=int, default=0)
     p.add_argument('--slow', type=float, default=5., help='seconds that reading one file may take')
     p.add_argument('--memory', type=int, default=1024, help='MiB that reading may take')
-    p.add_argument('--recipes', nargs='*', default=['shapestacks', 'apc', 'clevrtex'])
+    p.add_argument('--recipes', nargs='*', default=['shapestacks', 'apc', 'clevrtex', 'folders'])
     a = p.parse_args()
     import multiprocessing
     ours, theirs = multiprocessing.get_context('spawn').Pipe()

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from .images import load_image, open_checked
 from .recipe import BadFile, MissingRaw, Recipe, Scenes, centre_crop, resize_nearest
-from .store import as_indices
+from .store import SceneItems, as_indices
 
 # %% ../../nbs/42_data.folders.ipynb #f85bd228
 SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm', '.pgm', '.pbm', '.jp2'}
@@ -148,7 +148,7 @@ class Images(Recipe):
         return Scenes(np.stack(images), np.stack(labels) if self.has_labels else None, [s for *_, s in work], [p.relative_to(self.raw).as_posix() for p, *_ in work])
 
 # %% ../../nbs/42_data.folders.ipynb #65f71bfe
-class FolderDataset:
+class FolderDataset(SceneItems):
     "Pictures of one split, decoded when asked for: item i is (image (3,H,W), labels (H,W)), or (image,) without labels; uint8"
     n_slots = Recipe.n_slots
     def __init__(self, recipe, split):
@@ -178,21 +178,6 @@ class FolderDataset:
             if labels is not None: labels[j] = l
         return images, labels
 
-    def batch(self,
-        indices, # list, array, tensor, range or slice
-    ) -> tuple: # uint8 tensors: images (n,3,H,W) and labels (n,H,W); zeros for labels that nobody knows
-        "Many items at once"
-        import torch
-        images, labels = self.read(indices)
-        labels = torch.zeros(images.shape[:3], dtype=torch.uint8) if labels is None else torch.from_numpy(labels)
-        return torch.from_numpy(images).permute(0, 3, 1, 2), labels
-
-    def __getitem__(self, i):
-        if isinstance(i, slice) or np.ndim(i): return self.batch(i)
-        image, label = self.batch([i])
-        return (image[0], label[0]) if self.has_labels else (image[0],)
-
-    def __getitems__(self, indices): return list(zip(*self.batch(indices))) if self.has_labels else [(x,) for x in self.batch(indices)[0]]
     def source(self,
         i: int, # item
     ) -> str:

@@ -5,7 +5,7 @@ Run from the repository root: python benchmarks/fuzz_tfrecord.py [--n 100000] [-
 Bits are flipped, files cut off, lengths replaced by hostile ones, messages spliced into one another; with the checksums left as they are, and with checksums
 made right again, as somebody would who means harm. Where the checksums cover the change, reading must fail or give the very records that were written, up to the failure.
 """
-import argparse, collections, io, resource, struct, sys, tempfile, time, traceback, tracemalloc, zlib
+import argparse, collections, io, resource, sys, tempfile, time, traceback, tracemalloc, zlib
 from pathlib import Path
 import numpy as np
 from PIL import Image

@@ -199,7 +199,7 @@ def train(args):
     fig = learn.show_slots()
     write_atomically(folder/'slots.png', lambda p: fig.savefig(p, dpi=120, bbox_inches='tight'))
     plt.close(fig)
-    print(f"\n{_part(split)}, {_extent(s['max_sprites'], test)}, after {learn.step} steps:\n{report_table(report)}\n\nPicture: {folder/'slots.png'}\nModel:   {folder/'model'}\n"
+    print(f"\n{_scored(split, s['max_sprites'])}, after {learn.step} steps:\n{report_table(report)}\n\nPicture: {folder/'slots.png'}\nModel:   {folder/'model'}\n"
           f"Next:    genesis-v2 segment PICTURE --model {shlex.quote(str(folder))}\n         or train longer: --steps {2 * learn.step}{'' if s['warm_start'] == s['lr_tail'] == 0 else ' and another --out, because the schedule depends on --steps'}")
     return 0
 
@@ -209,9 +209,9 @@ def _open(source, split, img_size=None, **sprites):
     try: return open_scenes(source, split, img_size, **sprites)
     except (OSError, ValueError) as e: _fail(e)
 
-def _part(split):
+def _scored(split, max_sprites):
     "What is scored, in words"
-    return 'Held-out scenes' if split == 'test' else f'Scenes of the split {split!r}'
+    return ('Held-out scenes' if split == 'test' else f'Scenes of the split {split!r}') + (f' with up to {max_sprites} sprites' if max_sprites else '')
 
 def _extent(max_sprites, scenes):
     "How much there is, in words"
@@ -253,7 +253,7 @@ def evaluate_command(args):
         _fail(f"the model takes images of {model.config['img_size']} pixels, {source} holds {side}: evaluate a model that was trained on it, or prepare it with --img-size {model.config['img_size']}")
     scenes = _open(source, split, model.config['img_size'], **(dict(n_sprites=(1, max_sprites)) if max_sprites else {}))
     report = evaluate(model, scenes, n=min(args.n, len(scenes)), n_slots='flexible' if args.flexible else args.slots) | dict(source=source, split=split, max_sprites=max_sprites)
-    print(json.dumps(report, indent=1) if args.json else f'{_part(split)}{f", up to {max_sprites} sprites" if max_sprites else ""}:\n{report_table(report)}')
+    print(json.dumps(report, indent=1) if args.json else f'{_scored(split, max_sprites)}:\n{report_table(report)}')
     return 0
 
 def _saved(name):
@@ -338,7 +338,7 @@ def _make(work):
     "Run the engine; what cannot work becomes one line"
     try: work()
     except (ValueError, RuntimeError) as e:
-        if isinstance(e, RuntimeError) and 'bug' in str(e): raise
+        if isinstance(e, RuntimeError) and 'a bug in the recipe' in str(e): raise
         _fail(e)
     return 0
 

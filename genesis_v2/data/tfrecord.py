@@ -135,7 +135,7 @@ def records(
                     if number: return
                     raise BadFile('no record in it')
                 n, crc = struct.unpack('<QI', head) if len(head) == 12 else (0, None)
-                if crc is None: raise BadFile(f'the file ends within the length of a record')
+                if crc is None: raise BadFile('the file ends within the length of a record')
                 if masked_crc(head[:8]) != crc: raise BadFile('the checksum of the length is wrong')
                 if n > max_size: raise BadFile(f'a record of {n:,} bytes, more than {max_size:,}')
                 if skip is not None and skip(number):

@@ -9,6 +9,7 @@ import ast, sys
 from pathlib import Path
 
 LAYERS = [
+    ('files',      ['files']),
     ('maths',      ['kernels', 'likelihood', 'icsbp', 'latents', 'geco', 'metrics']),
     ('networks',   ['layers', 'backbone', 'decoder']),
     ('models',     ['models']),

@@ -154,8 +154,8 @@ def train(args):
     from genesis_v2.data.loaders import scene_dataloaders
     from genesis_v2.evaluation import evaluate, report_table
     from genesis_v2.geco import goal_from_rmse
+    from genesis_v2.files import write_atomically, write_json
     from genesis_v2.learner import TrainingDiverged, scene_learner
-    from genesis_v2.models.base import write_atomically
     try: unet_widths(s['img_size'], s['width'])
     except ValueError as e: _fail(e)
     device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
@@ -183,7 +183,7 @@ def train(args):
     else:
         before = json.loads((folder/'config.json').read_text()).get('commands', []) if learn.step else []
         about = dict(settings=config, version=__version__, commands=before + [args.line] * (args.line not in before[-1:]))
-        write_atomically(folder/'config.json', lambda p: Path(p).write_text(json.dumps(about, indent=1) + '\n'))
+        write_json(folder/'config.json', about)
         print(f"GENESIS-V2 on {args.data}: {s['img_size']}×{s['img_size']}, {_extent(s['max_sprites'], dls.train.dataset)}, K = {s['slots']}, {s['steps']} steps of {s['bs']} images, seed {args.seed}; {device}, {precision}"
               f"{', compiled (the first steps wait for that)' if compiled else ''}. Run folder: {folder}" + (f'\nGoing on from step {learn.step}.' if learn.step else ''), flush=True)
         try:
@@ -194,7 +194,7 @@ def train(args):
             return 130
 
     report = dict(evaluate(learn, test, n=min(args.n, len(test))), source=args.data, split=split, max_sprites=s['max_sprites'])
-    write_atomically(folder/'report.json', lambda p: Path(p).write_text(json.dumps(report, indent=1) + '\n'))
+    write_json(folder/'report.json', report)
     learn.model.save_pretrained(folder/'model', steps=learn.step, report=report)
     fig = learn.show_slots()
     write_atomically(folder/'slots.png', lambda p: fig.savefig(p, dpi=120, bbox_inches='tight'))
@@ -227,9 +227,9 @@ def _steps_done(checkpoint):
 # %% ../nbs/80_cli.ipynb #a6f8670e
 def _load(name):
     "A model by name or folder, or a one-line error"
-    from genesis_v2.models import GenesisV2
+    from genesis_v2.models import SceneModel
     run = Path(name)/'model'
-    try: return GenesisV2.from_pretrained(run if (run/'config.json').exists() else name)
+    try: return SceneModel.from_pretrained(run if (run/'config.json').exists() else name)
     except FileNotFoundError as e: _fail(e)
     except Exception as e:
         reasons = {'JSONDecodeError': 'its config.json is not JSON', 'UnicodeDecodeError': 'its config.json is not text', 'AttributeError': 'its config.json does not describe a model',
@@ -268,7 +268,7 @@ def segment(args):
     import numpy as np, torch
     from PIL import Image
     from genesis_v2.data.images import image_tensor, load_image
-    from genesis_v2.models.base import write_atomically
+    from genesis_v2.files import write_atomically
     from genesis_v2.plots import overlay, palette_image
     paths, out_dir, pictures = [Path(p) for p in args.images], Path(args.out), []
     stems = [p.stem for p in paths]
@@ -303,7 +303,7 @@ def sample(args):
     import matplotlib, torch
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
-    from genesis_v2.models.base import write_atomically
+    from genesis_v2.files import write_atomically
     from genesis_v2.plots import show_rows, slot_rows
     scenes = model.sample(args.n, n_slots=args.slots, temperature=args.temperature, generator=torch.Generator().manual_seed(args.seed))
     rows = slot_rows(scenes.recon, scenes, n=args.n, slots=scenes.log_masks.shape[1] * args.n <= 256)

@@ -26,7 +26,7 @@ from .geco import GECO
 from .likelihood import mask_lesson
 from .metrics import adjusted_rand_index
 from .models import MODELS
-from .models.base import write_atomically
+from .files import write_atomically
 from .plots import show_slots
 
 # %% ../nbs/60_learner.ipynb #09317835

@@ -17,7 +17,8 @@ import google_crc32c
 import numpy as np
 import genesis_v2
 from .recipe import BadFile, MissingRaw, Recipe, Scenes
-from .store import SceneDataset, read_header, write_atomically, write_store
+from .store import SceneDataset, read_header, write_store
+from ..files import write_atomically, write_json
 
 # %% ../../nbs/34_data.prepare.ipynb #5c8c7006
 _m, _data = 'genesis_v2.data.multi_object', 'genesis_v2.data'
@@ -181,7 +182,7 @@ def _same_job(folder, key, recipe, say):
         say(f"{folder} holds parts of another preparation ({', '.join(diff) or 'raw files or version have changed'}): starting over.")
         for p in folder.glob('*.npz'): p.unlink()
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(about, lambda p: p.write_text(json.dumps(dict(fingerprint=key, settings=recipe.settings()), indent=1)))
+    write_json(about, dict(fingerprint=key, settings=recipe.settings()))
 
 def _run_blocks(recipe, folder, key, done, workers, progress):
     "Convert all blocks that are not in `done`; the numbers of all blocks, in their order"
@@ -332,7 +333,7 @@ def _fetch(file, path, tries, timeout, show):
                 if size and size - have > (free := shutil.disk_usage(path.parent).free): raise OSError(errno.ENOSPC, f'{file.url} has {size/1e9:.1f} GB, {path.parent} has {free/1e9:.1f} GB free')
                 known = dict(size=size, tag=r.headers.get('ETag') or r.headers.get('Last-Modified'), hashes=_hashes(r.headers) or (known.get('hashes', {}) if going_on else {}))
                 if str(known['tag']).startswith('W/'): known['tag'] = None                         # a weak ETag promises too little
-                write_atomically(about, lambda p: p.write_text(json.dumps(known)))
+                write_json(about, known)
                 show.done, show.total = (have if going_on else 0), size or 0
                 show.begun = show.done
                 limit = file.size or size

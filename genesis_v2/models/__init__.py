@@ -1,5 +1,3 @@
 """Every model of the package, by name; all return the same kind of result, `SceneOutput`."""
-from genesis_v2.models.base import SceneModel, SceneOutput
+from genesis_v2.models.base import MODELS, SceneModel, SceneOutput
 from genesis_v2.models.genesisv2 import GenesisV2
-
-MODELS = {m.name: m for m in (GenesisV2,)}

@@ -25,7 +25,6 @@ from .base import SceneModel, SceneOutput
 class GenesisV2(SceneModel):
     "GENESIS-V2 (Engelcke, Parker Jones, Posner 2021); the defaults are the paper's settings at 64×64"
     name = 'genesis_v2'
-    _compiled = None
 
     def __init__(self,
         img_size: int=64, # image side H: a power of two, 16 or more
@@ -94,11 +93,6 @@ def _mixture(self:GenesisV2, z, empty=None):
 
 # %% ../../nbs/21_models.genesisv2.ipynb #cb12e138
 @patch
-def _autocast(self:GenesisV2, device_type):
-    "bfloat16 for convolutions and linear layers, if the configuration or the surroundings ask for low precision"
-    return torch.autocast(device_type, torch.bfloat16, enabled=self.config['precision'] == 'bf16' or torch.is_autocast_enabled(device_type))
-
-@patch
 def _forward(self:GenesisV2, x, seed_scores, noise, n_slots, flexible):
     "Everything between the images and the losses, with the random draws given; what `compile_core` compiles"
     c = self.config
@@ -132,8 +126,7 @@ def forward(self:GenesisV2,
     if noise is None: noise = torch.randn(b, k, d, device=x.device)
     if seed_scores.shape != (b, 1, *x.shape[2:]): raise ValueError(f'seed_scores have shape {tuple(seed_scores.shape)}: expected {(b, 1, *x.shape[2:])}')
     if noise.shape != (b, k, d): raise ValueError(f'noise has shape {tuple(noise.shape)}: expected (B, K, D) = {(b, k, d)}')
-    core = self._compiled or type(self)._forward
-    return SceneOutput(core(self, x, seed_scores, noise, k, flexible))
+    return SceneOutput(self._core(x, seed_scores, noise, k, flexible))
 
 # %% ../../nbs/21_models.genesisv2.ipynb #26e73e13
 @patch
@@ -158,17 +151,3 @@ def sample(self:GenesisV2,
     if n < 1 or k < 1: raise ValueError(f'cannot draw {n} scenes of {k} slots: both must be at least 1')
     noise = torch.randn(n, k, self.config['z_dim'], generator=generator, device=generator.device if generator else 'cpu')
     return self.decode(self.prior.sample(noise.to(self.log_sigma.device) * temperature))
-
-# %% ../../nbs/21_models.genesisv2.ipynb #46c897eb
-@patch
-def compile_core(self:GenesisV2,
-    **kwargs, # passed to `torch.compile`
-) -> GenesisV2: # the same model
-    "Compile everything between the images and the losses; state-dict names stay as they are"
-    self._compiled = torch.compile(type(self)._forward, **kwargs)
-    return self
-
-@patch
-def __getstate__(self:GenesisV2):
-    "All but the compiled function, which belongs to this process"
-    return {k: v for k, v in self.__dict__.items() if k != '_compiled'}

@@ -11,7 +11,7 @@ from pathlib import Path
 LAYERS = [
     ('files',      ['files']),
     ('maths',      ['kernels', 'likelihood', 'icsbp', 'latents', 'geco', 'metrics']),
-    ('networks',   ['layers', 'backbone', 'decoder']),
+    ('networks',   ['layers', 'backbone', 'decoder', 'component_vae', 'graphical_models']),
     ('models',     ['models']),
     ('data',       ['data']),
     ('rendering',  ['scenes']),

@@ -17,7 +17,7 @@ LAYERS = [
     ('rendering',  ['scenes']),
     ('plots',      ['plots']),
     ('training',   ['runs', 'learner']),
-    ('evaluation', ['evaluation']),
+    ('evaluation', ['evaluation', 'fid']),
     ('widgets',    ['widgets']),
     ('commands',   ['cli']),
 ]

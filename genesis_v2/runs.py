@@ -153,7 +153,9 @@ class Run:
         settings: dict, # of the run that is to be made, or to go on, here
     ):
         "ValueError if the folder holds something else"
-        if self.folder.exists() and not self.folder.is_dir(): raise ValueError(f'{self.folder} is a file: choose another folder')
+        there = next(p for p in (self.folder, *self.folder.absolute().parents) if p.exists())
+        if not there.is_dir(): raise ValueError(f'{there} is a file: choose another folder')
+        if not os.access(there, os.W_OK): raise ValueError(f'Permission denied: nothing can be written in {there}')
         if not self.exists:
             if self.folder.exists() and any(self.folder.iterdir()): raise ValueError(f'{self.folder} is not empty and holds no run: choose another folder')
             return

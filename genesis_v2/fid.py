@@ -267,7 +267,7 @@ def sample_images(
             x = model.sample(BLOCK, n_slots=n_slots, temperature=temperature, generator=torch.Generator().manual_seed(number)).recon
         yield to_bytes(x[:n - k * BLOCK])
 
-# %% ../nbs/72_fid.ipynb #50e5d58f
+# %% ../nbs/72_fid.ipynb #bcc27bb1
 def _check(model, dataset, n, bs):
     "FIDError for what cannot work"
     if not getattr(model, 'has_prior', True): raise FIDError(f'{type(model).__name__} has no prior to draw scenes from: it segments and reconstructs only, and so it has no FID')
@@ -280,7 +280,7 @@ def _warnings(n, dims, weights):
     "What a reader of the number must know"
     res = ['the Inception network has random weights: the distance is no FID'] if weights == 'random' else []
     if dims != 2048: res.append(f'{dims} features instead of 2048: the distance is no FID')
-    if n <= dims: res.append(f'{n:,} pictures give a covariance of rank {n - 1:,} at most in {dims:,} dimensions: the distance is far too large, compare it only with others of the same n')
+    if n <= dims: res.append(f'{n:,} pictures give a covariance of rank {n - 1:,} at most in {dims:,} dimensions: the distance is much too large, compare it only with others of the same n')
     return res
 
 def fid(
@@ -309,7 +309,7 @@ def fid(
     distance = round(real.distance(drawn), 6)
     return dict(fid=None if network.weights == 'random' or network.dims != 2048 else distance, distance=distance, model=model.name, n_samples=n, n_slots=n_slots or model.config.get('n_slots'), temperature=temperature, seed=seed,
                 data=getattr(dataset, 'name', type(dataset).__name__), split=getattr(dataset, 'split', None), n_images=n, img_size=getattr(dataset, 'img_size', None), images_sha256=digest,
-                inception=network.weights, dims=network.dims, device=next(network.parameters()).device.type, warnings=_warnings(n, network.dims, network.weights),
+                inception=network.weights, inception_sha256=None if network.weights == 'random' else WEIGHTS_SHA256, dims=network.dims, device=next(network.parameters()).device.type, warnings=_warnings(n, network.dims, network.weights),
                 versions={'genesis_v2': genesis_v2.__version__} | {k: version(k) for k in ('torch', 'torchvision', 'pytorch-fid', 'numpy')})
 
 def fid_line(

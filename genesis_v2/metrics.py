@@ -6,8 +6,8 @@ Docs: https://genesis-v2.github.io/genesis_v2/metrics.html.md"""
 
 # %% auto #0
 __all__ = ['MIN_AREA', 'contingency_table', 'adjusted_rand_index', 'segmentation_covering', 'mean_best_overlap', 'count_labels',
-           'hungarian_miou', 'count_objects', 'count_accuracy', 'scores_of_table', 'segmentation_scores', 'MeanScore',
-           'mean_score', 'bootstrap_interval']
+           'regions_of_table', 'hungarian_miou', 'count_objects', 'count_accuracy', 'scores_of_table',
+           'segmentation_scores', 'MeanScore', 'mean_score', 'bootstrap_interval']
 
 # %% ../nbs/06_metrics.ipynb #1051690d
 from typing import NamedTuple
@@ -121,9 +121,13 @@ def count_labels(
 ) -> Tensor: # Labels that occur in every image (B,)
     "How many objects there are."
     n = contingency_table(true, torch.zeros_like(_as_labels(true, 'true')), None if n_labels is None else (n_labels, 1))
-    return _n_regions(n, foreground_only)
+    return regions_of_table(n, foreground_only)
 
-def _n_regions(n, foreground_only): # n (B,T,P)
+def regions_of_table(
+    n: Tensor, # Contingency tables (B,T,P)
+    foreground_only: bool = True, # Do not count label 0
+) -> Tensor: # True labels that occur in every image (B,)
+    "How many objects there are, from tables that are already there."
     area = n.sum(2)[:, int(foreground_only):]
     return (area!=0).to(n.dtype).sum(1).masked_fill(area.isnan().any(1), float('nan'))
 
@@ -136,7 +140,7 @@ def _miou(n, foreground_only): # n (B,T,P)
     iou = _iou(n)[:, int(foreground_only):]
     matched = [m[linear_sum_assignment(m, maximize=True)].sum() for m in iou.nan_to_num().cpu().numpy()]
     total = torch.tensor(matched, dtype=n.dtype, device=n.device).masked_fill(iou.isnan().any(2).any(1), float('nan'))
-    return total/_n_regions(n, foreground_only)
+    return total/regions_of_table(n, foreground_only)
 
 def hungarian_miou(
     true: Tensor, # True labels (B,H,W), integers ≥ 0; 0 is the background

@@ -271,7 +271,7 @@ def show_ranked(
     for ax, i, kind in zip(fig.axes, which, (k for k, part in chosen.items() for _ in part)): ax.set_title(f'{kind}\n{values[i]:.2f}', fontsize=9)
     return fig
 
-# %% ../nbs/70_evaluation.ipynb #d417795e
+# %% ../nbs/70_evaluation.ipynb #a0d3e64f
 def compare_slots(
     learn_or_model, # a model that takes n_slots='flexible'
     dataset, # as for `evaluate`, with labels
@@ -283,8 +283,7 @@ def compare_slots(
     reports = {kind: evaluate(learn_or_model, dataset, n_slots=n_slots, per_image=True, **kwargs) for kind, n_slots in (('flexible', 'flexible'), ('fixed', None))}
     rows, differences, keys = [], [], ('n_used', 'ari_fg', 'msc_fg')
     for source in reports['fixed']['protocol']['masks']:
-        per = {k: {s: torch.tensor(r['per_image'][s if s == 'n_used' else f'{source}/{s}'], dtype=torch.float64) if None not in r['per_image'][s if s == 'n_used' else f'{source}/{s}'] else
-                   torch.tensor([float('nan') if v is None else v for v in r['per_image'][f'{source}/{s}']], dtype=torch.float64) for s in keys} for k, r in reports.items()}
+        per = {kind: {s: torch.from_numpy(np.array(r['per_image'][s if s == 'n_used' else f'{source}/{s}'], dtype=np.float64)) for s in keys} for kind, r in reports.items()}
         about = {kind: _summarise(per[kind]) for kind in ('fixed', 'flexible')} | dict(difference=_summarise({s: per['flexible'][s] - per['fixed'][s] for s in keys}))
         for kind, found in about.items():
             row = dict(masks=source, slots=kind) | {s: found[s][0] for s in keys} | dict(intervals={s: found[s][1] for s in keys})

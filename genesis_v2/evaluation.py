@@ -22,7 +22,7 @@ from .files import write_atomically, write_json
 from .metrics import MIN_AREA, bootstrap_interval, contingency_table, regions_of_table, scores_of_table, segmentation_scores
 from .plots import show_rows, slot_rows
 
-# %% ../nbs/70_evaluation.ipynb #314f9b75
+# %% ../nbs/70_evaluation.ipynb #e0b10df9
 PROTOCOLS = dict(
     paper=dict(split='test', n=320, title="the first 320 test images, as many as in the paper's tables"),
     full=dict(split='test', n=None, title='the whole test split'))
@@ -41,7 +41,7 @@ def protocol_images(
         if split not in (None, p['split']): raise ValueError(f'the protocol {protocol!r} scores the split {p["split"]!r}, this is {split!r}: open that split, or give n instead of a protocol')
         n = p['n'] or here
     n = 320 if n is None else n
-    if not 1 <= n <= here: raise ValueError(f'cannot score {n} images: the data set has {here}')
+    if not 1 <= n <= here: raise ValueError(f'cannot score {n} images: the data set has {here}' + (f"; the protocol {protocol!r} needs more: choose 'full', or give n" if protocol and n > here else ''))
     return n
 
 # %% ../nbs/70_evaluation.ipynb #0a0d9baf

@@ -141,19 +141,53 @@ def _load(name):
         _fail(f'the model in {name} cannot be loaded: ' + (f'{why} ({what})' if why else what))
 
 # %% ../nbs/80_cli.ipynb #0492b633
+def _result_file(path, *ends):
+    "The file, if it can be written, or a one-line error"
+    path = Path(path)
+    if path.is_dir(): _fail(f'{path} is a folder: give the name of a file')
+    if path.suffix not in ends: _fail(f'{path} does not end in {" or ".join(ends)}: give another name')
+    there = next(p for p in path.parents if p.exists())
+    if not there.is_dir(): _fail(f'{there} is a file: choose another place')
+    if not os.access(there, os.W_OK): _fail(f'Permission denied: nothing can be written in {there}')
+    return path
+
+def _running_line():
+    "A function (done, in all) that keeps a line with rate and time left on the terminal; silent where there is none"
+    begun = shown = time.time()
+    def tell(done, n):
+        nonlocal shown
+        if not sys.stderr.isatty() or (done < n and time.time() - shown < 1): return
+        shown = time.time()
+        rate = done / max(shown - begun, 1e-9)
+        left = int((n - done) / rate)
+        print('\r\033[K' + (f'{done} of {n} images   {rate:.1f} images/s, {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d} left' if done < n else ''), end='', file=sys.stderr, flush=True)
+    return tell
+
 def evaluate_command(args):
     "Score a model on held-out scenes"
+    out, each = args.out and _result_file(args.out, '.json'), args.per_image and _result_file(args.per_image, '.npz', '.json')
+    if out and each and out.resolve() == each.resolve(): _fail(f'--out and --per-image are the same file, {out}: give two names')
     model = _load(args.model)
-    from genesis_v2.evaluation import evaluate, report_table
+    import torch
+    from genesis_v2.evaluation import evaluate, protocol_images, report_table, write_per_image
+    from genesis_v2.files import write_json
+    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    if device.startswith('cuda') and int(device.partition(':')[2] or 0) >= torch.cuda.device_count(): _fail(f'there is no {device} device here: leave out --device, or use --device cpu')
     trained = _saved(args.model).get('report', {})
     source = args.data or trained.get('source', 'sprites')
     if source != 'sprites' and args.max_sprites is not None: _fail(f'--max-sprites is for the embedded sprites, not for {source}')
     max_sprites = (args.max_sprites or trained.get('max_sprites') or 4) if source == 'sprites' else None
-    split = args.split or (trained.get('split', 'test') if source == trained.get('source') else 'test')
+    split = args.split or (trained.get('split', 'test') if source == trained.get('source') and not args.protocol else 'test')
     if Path(source).is_file() and (side := _open(source, split).img_size) != model.config['img_size']:
         _fail(f"the model takes images of {model.config['img_size']} pixels, {source} holds {side}: evaluate a model that was trained on it, or prepare it with --img-size {model.config['img_size']}")
     scenes = _open(source, split, model.config['img_size'], **(dict(n_sprites=(1, max_sprites)) if max_sprites else {}))
-    report = evaluate(model, scenes, n=min(args.n, len(scenes)), n_slots='flexible' if args.flexible else args.slots) | dict(source=source, split=split, max_sprites=max_sprites)
+    n = None if args.protocol else min(args.n or 320, len(scenes))
+    try: protocol_images(scenes, args.protocol, n)
+    except ValueError as e: _fail(e)
+    report = evaluate(model.to(device), scenes, n=n, bs=args.bs, n_slots='flexible' if args.flexible else args.slots, seed=args.seed, protocol=args.protocol, per_image=bool(each), progress=_running_line())
+    report |= dict(source=source, split=split, max_sprites=max_sprites)
+    if each: write_per_image(each, report.pop('per_image'))
+    if out: write_json(out, report)
     print(json.dumps(report, indent=1) if args.json else f'{_scored(split, max_sprites)}:\n{report_table(report)}')
     return 0
 
@@ -333,9 +367,16 @@ def _parser():
     model_options(q)
     q.add_argument('--data', metavar='DATA', help='sprites, a prepared file (.h5) or a folder of pictures (default: what the model was trained on)')
     q.add_argument('--split', metavar='NAME', help='part of the data (default: the one that training ended with, or test)')
-    q.add_argument('--n', type=_whole(1, 10_000), default=320, metavar='N', help='scenes')
+    how_many = q.add_mutually_exclusive_group()
+    how_many.add_argument('--n', type=_whole(1, 1_000_000), metavar='N', help='scenes (default: 320, or as many as there are)')
+    how_many.add_argument('--protocol', choices=['paper', 'full'], help='paper: the first 320 test images; full: the whole test split')
     q.add_argument('--max-sprites', type=_whole(1, 20), metavar='N', help='sprites in a scene, from 1 to this (default: as in training)')
     slot_options(q)
+    q.add_argument('--seed', type=_whole(0), default=0, metavar='N', help="of the model's draws")
+    q.add_argument('--bs', type=_whole(1, 4096), default=32, metavar='B', help='images at a time; the scores do not depend on it')
+    q.add_argument('--device', type=_device, help='cpu, cuda or cuda:NUMBER (default: a GPU if there is one)')
+    q.add_argument('--out', metavar='FILE', help='write the report to this file (.json)')
+    q.add_argument('--per-image', metavar='FILE', help='write the scores of every image to this file (.npz or .json)')
     q.add_argument('--json', action='store_true', help='print the whole report as JSON')
 
     q = command('fid', fid_command, 'Fréchet Inception Distance between samples and held-out images',

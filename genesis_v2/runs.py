@@ -167,7 +167,7 @@ def run_learner(
     eval_every: int=500, # steps between evaluations
     save_every: int=250, # steps between checkpoints
     cbs=None, # further fastai callbacks
-) -> Learner: # with its state restored; `learn.run` is the Run, `learn.device_name` and `learn.precision` say what it computes on and in
+) -> Learner: # with its state restored; `learn.scene_run` is the Run, `learn.device_name` and `learn.precision` say what it computes on and in
     "The learner that settings describe; ValueError or OSError, before anything is written, says what cannot be"
     s, run = settings, Run(folder)
     run.check(s)
@@ -185,7 +185,7 @@ def run_learner(
                           compile=compiled, cbs=cbs, **kwargs)
     learn.model.to(device)
     learn.remove_cb(ProgressCallback)
-    learn.run, learn.settings, learn.device_name, learn.precision, learn.compiled = run, s, device, precision, compiled
+    learn.scene_run, learn.settings, learn.device_name, learn.precision, learn.compiled = run, s, device, precision, compiled
     if run.checkpoint.exists():
         try: learn.load_checkpoint(run.checkpoint)
         except Exception as e: raise ValueError(f'{run.checkpoint} cannot be read ({type(e).__name__}: {e}): delete it to begin again') from None
@@ -228,7 +228,7 @@ def train_run(
     command: str|None=None, # noted in `config.json`: what made the run
 ) -> dict|None: # the report, as in `report.json`; None if interrupted
     "Train to the last step, score, draw; `TrainingDiverged` if the loss is no number any more"
-    run, s = learn.run, learn.settings
+    run, s = learn.scene_run, learn.settings
     test, split = held_out(s)
     if learn.step < s['steps']:
         before = run.config.get('commands', []) if learn.step else []

@@ -23,10 +23,15 @@ def inside(
     return Path(folder, *p.parts)
 
 # %% ../../nbs/49_data.archives.ipynb #b57956aa
-def _put(folder, name, source, size):
-    "Write one file below `folder`"
+def _place(folder, name):
+    "Where a file or folder goes, with links that were there before followed"
     path = inside(folder, name)
     if not path.resolve().is_relative_to(folder.resolve()): raise BadFile(f'{name[:200]!r} leads out of the folder {folder}: refused')
+    return path
+
+def _put(folder, name, source, size):
+    "Write one file below `folder`"
+    path = _place(folder, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, 'wb') as f: shutil.copyfileobj(source, f, 2**18)
     if (n := path.stat().st_size) != size: raise BadFile(f'{name[:200]!r} has {n:,} bytes where {size:,} were announced')
@@ -61,7 +66,7 @@ def _unpack_tar(archive, folder, room):
         with tarfile.open(fileobj=stream, mode='r:') as t:
             for m in _members(t):
                 if m.isdir():
-                    if m.name not in ('.', './'): inside(folder, m.name).mkdir(parents=True, exist_ok=True)
+                    if m.name not in ('.', './'): _place(folder, m.name).mkdir(parents=True, exist_ok=True)
                 else:
                     room(m.size)
                     _put(folder, m.name, t.extractfile(m), m.size)
@@ -76,7 +81,7 @@ def _unpack_zip(archive, folder, room):
             if stat.S_IFMT(i.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR): raise BadFile(f'{i.filename[:200]!r} is a link or a device: refused')
         room(sum(i.file_size for i in infos))
         for i in infos:
-            if i.is_dir(): inside(folder, i.filename).mkdir(parents=True, exist_ok=True)
+            if i.is_dir(): _place(folder, i.filename).mkdir(parents=True, exist_ok=True)
             else:
                 with z.open(i) as f: _put(folder, i.filename, f, i.file_size)
 

@@ -830,6 +830,7 @@ def saved_models(name, folder):
     config, weights = home/'config.json', home/'model.safetensors'
     originals = {f: f.read_bytes() for f in (config, weights)}
     saved = json.loads(originals[config])
+    SceneModel.from_pretrained(home)                                                        # what is imported for it is not what an input takes
     def hostile_config(dice):
         dice.how, new = 'hostile sizes', {**saved, 'config': dict(saved['config'])}
         for k in dice.sample(['img_size', 'n_slots', 'width', 'z_dim', 'decoder_grid', 'pixel_std'], dice.randrange(1, 4)): new['config'][k] = dice.choice([8, 16, 32, 64, 2**10, 2**14, 2**20, 2**30, 2**40, 8*10**18, -8, 0, 1e9, 1.5, 10**400, '64'])

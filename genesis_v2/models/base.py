@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.overrides import TorchFunctionMode
 import genesis_v2
 from ..files import write_atomically, write_json
 
@@ -70,6 +71,12 @@ def _one_line(e):
     "What an error says, in one line"
     return ' '.join(str(e).split())[:200] or type(e).__name__
 
+class _NoDraws(TorchFunctionMode):
+    "Leave initial values out: nobody looks at them, and on the meta device they take PyTorch a second to prepare"
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if getattr(func, '__module__', None) == 'torch.nn.init': return args[0] if args else kwargs['tensor']
+        return func(*args, **(kwargs or {}))
+
 def build_model(
     kind: type, # a subclass of `SceneModel`
     config: dict, # its settings
@@ -78,7 +85,7 @@ def build_model(
 ): # the model, in evaluation mode
     "A model with given weights; ValueError, before it takes any memory, where settings and weights do not fit"
     try:
-        with torch.device('meta'): expected = {k: v.shape for k, v in kind(**config).state_dict().items()}
+        with torch.device('meta'), _NoDraws(): expected = {k: v.shape for k, v in kind(**config).state_dict().items()}
     except Exception as e: raise ValueError(f'{where} has settings of which no {kind.name!r} can be made: {_one_line(e)}') from None
     for k in sorted(expected.keys() ^ state.keys()): raise ValueError(f"{where} has weights that do not fit its settings: {k} is {'missing' if k in expected else 'one too many'}")
     for k, v in state.items():

@@ -221,22 +221,36 @@ def save_checkpoint(self: Learner,
     if self.opt is None: self.create_opt()
     return write_atomically(path, lambda p: save_file(_checkpoint_tensors(self), p, metadata=dict(step=str(self.step))))
 
+def _read_checkpoint(learn, path):
+    "Tensors by part, and the step; ValueError, before anything of the learner is touched, if they are not of a run like this one"
+    try:
+        with safe_open(path, 'pt') as f: tensors, step = {k: f.get_tensor(k) for k in f.keys()}, int(f.metadata()['step'])
+    except FileNotFoundError: raise
+    except Exception as e: raise ValueError(f"{path} is not a checkpoint: {' '.join(str(e).split())[:200] or type(e).__name__}") from None
+    part = lambda name: {k.removeprefix(f'{name}.'): v for k, v in tensors.items() if k.startswith(f'{name}.')}
+    params = [p for group in learn.opt.param_lists for p in group]
+    for name, own in (('model', learn.model.state_dict()), ('objective', learn.objective.state_dict())):
+        for k in sorted(own.keys() ^ part(name).keys()): raise ValueError(f"{path} is of another run: {name}.{k} is {'missing' if k in own else 'one too many'}")
+        for k, v in part(name).items():
+            if v.shape != own[k].shape or v.dtype != own[k].dtype: raise ValueError(f'{path} is of another run: {name}.{k} is {v.dtype} {list(v.shape)[:8]}, expected {own[k].dtype} {list(own[k].shape)}')
+    state = {}
+    for k, v in part('opt').items():
+        i, _, name = k.partition('.')
+        if not (i.isdecimal() and int(i) < len(params) and name): raise ValueError(f'{path} is of another run: there is no parameter for opt.{k[:100]}')
+        if v.shape not in (params[int(i)].shape, ()) or not v.is_floating_point(): raise ValueError(f'{path} is of another run: opt.{k[:100]} is {v.dtype} {list(v.shape)[:8]}')
+        if v.shape == params[int(i)].shape: v = torch.empty_like(params[int(i)], dtype=v.dtype).copy_(v)  # in the weight's memory layout, as fused Adam assumes
+        state.setdefault(int(i), {})[name] = v
+    return part('model'), part('objective'), state, step
+
 @patch
 def load_checkpoint(self: Learner,
     path: str|Path, # written by `save_checkpoint`
 ) -> int: # the step it was written at
-    "Go back to the state that `save_checkpoint` wrote"
-    with safe_open(path, 'pt') as f:
-        tensors, self.step = {k: f.get_tensor(k) for k in f.keys()}, int(f.metadata()['step'])
-    part = lambda name: {k.removeprefix(f'{name}.'): v for k, v in tensors.items() if k.startswith(f'{name}.')}
-    self.model.load_state_dict(part('model'))
-    self.objective.load_state_dict(part('objective'))
+    "Go back to the state that `save_checkpoint` wrote; ValueError, and the learner as it was, if the file is not of such a run"
     if self.opt is None: self.create_opt()
-    params, state = [p for group in self.opt.param_lists for p in group], {}
-    for k, v in part('opt').items():
-        i, name = k.split('.', 1)
-        if v.shape == params[int(i)].shape: v = torch.empty_like(params[int(i)], dtype=v.dtype).copy_(v)  # in the weight's memory layout, as fused Adam assumes
-        state.setdefault(int(i), {})[name] = v
+    model, objective, state, self.step = _read_checkpoint(self, path)
+    self.model.load_state_dict(model)
+    self.objective.load_state_dict(objective)
     self.opt.load_state_dict(dict(self.opt.state_dict(), state=state))
     return self.step
 

@@ -12,7 +12,7 @@ import random, re
 from pathlib import Path
 import numpy as np
 from PIL import Image
-from .recipe import BadFile, MissingRaw, PictureRecipe, centre_crop, once
+from .recipe import MissingRaw, PictureRecipe, centre_crop, once
 from .remote import ORIGINS
 
 # %% ../../nbs/40_data.apc.ipynb #f1d51af5

@@ -47,7 +47,7 @@ ORIGINS = dict(
     objects_room_six=_multi('objects_room/objects_room_test_six_objects.tfrecords'), objects_room_identical=_multi('objects_room/objects_room_test_identical_color.tfrecords'),
     multi_dsprites_binarized=_multi('multi_dsprites/multi_dsprites_binarized.tfrecords'), multi_dsprites_grayscale=_multi('multi_dsprites/multi_dsprites_colored_on_grayscale.tfrecords'),
     multi_dsprites=_multi('multi_dsprites/multi_dsprites_colored_on_colored.tfrecords'), tetrominoes=_multi('tetrominoes/tetrominoes_train.tfrecords'), clevr=_clevr, clevr6=_clevr,
-    shapestacks=_direct("not stated with the data; the owners' code is under GPL-3.0: ask them before passing pictures on", 'https://ogroth.github.io/shapestacks/', _towers, *(f'shapestacks-{k}.tar.gz' for k in ('meta', 'rgb', 'iseg')),
+    shapestacks=_direct("not stated with the data; the owners' code is under GPL-3.0: ask them before passing pictures on", 'https://github.com/ogroth/shapestacks', _towers, *(f'shapestacks-{k}.tar.gz' for k in ('meta', 'rgb', 'iseg')),
         manual=f'Download shapestacks-meta.tar.gz, shapestacks-rgb.tar.gz (33 GB) and shapestacks-iseg.tar.gz from {_towers}/ into the raw folder and unpack them there (tar xzf ARCHIVE), so that it holds recordings/, iseg/ and splits/.'),
     sketchy=_direct('Apache-2.0', 'https://github.com/google-deepmind/deepmind-research/tree/master/sketchy', _sketchy, *_episodes,
         manual=f"Download {', '.join(_episodes)} from {_sketchy}/ into the raw folder and unpack them there: tar xjf ARCHIVE."),
@@ -195,7 +195,7 @@ def _fetch(file, path, tries, timeout, show):
             failure, enough = e, min(tries, 1) if offline and not farthest else tries             # no network at all: waiting longer is of little use
         except http.client.HTTPException as e: failure, enough = e, tries                         # for instance IncompleteRead
         failures += 1
-        if failures > enough: raise DownloadError(f'{file.url} cannot be reached: {getattr(failure, "reason", None) or failure}')
+        if failures > enough: raise DownloadError(f'{file.url} cannot be fetched: {getattr(failure, "reason", None) or failure}')
         time.sleep(min(30, .1 * 3**failures))
     show.close()
     expected = {'sha256': file.sha256} if file.sha256 else known.get('hashes', {})

@@ -12,7 +12,6 @@ import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
-import numpy as np
 from .recipe import BadFile, MissingRaw, PictureRecipe, once
 from .remote import ORIGINS
 

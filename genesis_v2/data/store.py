@@ -12,7 +12,7 @@ import hashlib, json, os, zlib
 from pathlib import Path
 import numpy as np
 import genesis_v2
-from .recipe import BadFile, Scenes
+from .recipe import BadFile
 from ..files import write_atomically
 
 # %% ../../nbs/32_data.store.ipynb #2b680227

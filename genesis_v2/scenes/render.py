@@ -67,7 +67,7 @@ def load_mujoco():
     except ModuleNotFoundError as e:
         if e.name != 'mujoco': raise NoRenderer(f"cannot import MuJoCo: {e}. Install what is missing: pip install 'genesis_v2[scenes]'") from None
         raise NoRenderer("MuJoCo is not installed: pip install 'genesis_v2[scenes]'") from None
-    except Exception as e: raise NoRenderer(f'MuJoCo cannot draw with MUJOCO_GL={os.environ.get("MUJOCO_GL")!r}: {e}'.replace('\n', ' ')) from e
+    except Exception as e: raise NoRenderer(f'MuJoCo cannot draw with MUJOCO_GL={os.environ.get("MUJOCO_GL")!r}: {e}. Set it to egl or osmesa, or do not set it'.replace('\n', ' ')) from e
     if not hasattr(mujoco, 'GLContext'): raise NoRenderer(f'MuJoCo was imported with MUJOCO_GL={os.environ.get("MUJOCO_GL")!r}, which draws nothing: set it to egl or osmesa, or do not set it')
     if sys.platform.startswith('linux') and 'glfw' in mujoco.GLContext.__module__ and not (os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY')):
         raise NoRenderer("MUJOCO_GL is 'glfw', which draws in windows, and there is no screen here: set it to egl or osmesa, or do not set it" if os.environ.get('MUJOCO_GL') == 'glfw' else

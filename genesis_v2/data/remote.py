@@ -74,7 +74,10 @@ class Progress:
         self.begun, self.done, self.total, self.show, self.stream, self.unit, self.t0 = done, done, total, show, stream or sys.stdout, unit, time.monotonic()
         self.said, self.tty = self.t0, getattr(self.stream, 'isatty', lambda: False)()
 
-    def line(self, now):
+    def line(self,
+        now: float, # seconds on the monotonic clock
+    ) -> str:
+        "What is said"
         rate = (self.done - self.begun) / max(now - self.t0, 1e-9)
         left = int((self.total - self.done) / rate) if self.total and rate else None
         if self.unit == 'MB': text = f"{self.done/1e6:,.0f}{f' of {self.total/1e6:,.0f}' if self.total else ''} MB, {rate/1e6:,.1f} MB/s"

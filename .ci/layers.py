@@ -16,8 +16,9 @@ LAYERS = [
     ('data',       ['data']),
     ('rendering',  ['scenes']),
     ('plots',      ['plots']),
-    ('training',   ['runs', 'learner']),
+    ('training',   ['learner']),
     ('evaluation', ['evaluation']),
+    ('runs',       ['runs']),
     ('widgets',    ['widgets']),
     ('commands',   ['cli']),
 ]

@@ -159,7 +159,7 @@ def _check(split, img_size, n_sprites, n):
 # %% ../../nbs/30_data.sprites.ipynb #be1ee25e
 class SpritesDataset(Dataset):
     "Multi-dSprites scenes, painted when asked for: item i is (image (3,H,W), labels (H,W)), both uint8."
-    name, title, has_labels = 'sprites', 'Multi-dSprites: coloured squares, ellipses and hearts, painted from formulae', True
+    name, title, has_labels = 'sprites', 'Multi-dSprites, painted from formulae', True
     def __init__(self,
         split:str='train',             # 'train', 'valid' or 'test': streams that have no scene in common
         img_size:int=64,               # height and width, pixels; at least 8

@@ -69,13 +69,13 @@ MODELS = {}    # name → class, of every model that has been defined
 
 class SceneModel(nn.Module):
     "Base of all models: remembers its configuration, saves and loads without pickle"
-    name = 'scene_model'
+    name = title = 'scene_model'
     has_prior = True       # can `sample` draw scenes?
     _compiled = None
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        if 'name' in vars(cls): MODELS[cls.name] = cls
+        if 'name' in vars(cls): MODELS[cls.name], cls.title = cls, vars(cls).get('title', cls.name)
 
     def save_pretrained(self,
         folder: str|Path, # written as `config.json` and `model.safetensors`

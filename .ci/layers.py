@@ -17,7 +17,7 @@ LAYERS = [
     ('rendering',  ['scenes']),
     ('plots',      ['plots']),
     ('training',   ['learner']),
-    ('evaluation', ['evaluation']),
+    ('evaluation', ['evaluation', 'fid']),
     ('runs',       ['runs']),
     ('widgets',    ['widgets']),
     ('commands',   ['cli']),

@@ -237,7 +237,7 @@ def download(
             part = path.with_name(path.name + '.part')
             kept = f'{part.stat().st_size:,} bytes have arrived and are kept: the same command goes on from there. ' if part.exists() and part.stat().st_size else ''
             manual = recipe.manual or f'Download {", ".join(f.url for f in recipe.files)} into the raw folder.'
-            raise DownloadError(f'{e}. {kept}By hand: {manual} (The raw folder is {folder}.)') from None
+            raise DownloadError(f'{e}. {kept}By hand: {manual}' + (f' (The raw folder is {folder}.)' if 'raw folder' in manual else '')) from None
     return done
 
 # %% ../../nbs/43_data.remote.ipynb #af167127

@@ -32,14 +32,9 @@ PRESETS = dict(
                objective='geco', goal_rmse=0.03, beta=0.01, pixel_std=0.7, precision='auto', compile=False),
     paper=dict(img_size=64, slots=7, max_sprites=4, steps=500_000, bs=32, optimizer='adam', lr=1e-4, lr_warmup=0, lr_tail=0., lr_half_life=None, scalar_lr=1., warm_start=0.,
                objective='geco', goal_rmse=0.0563, beta=1., pixel_std=0.7, precision='auto', compile=True))
-PRESETS['original'] = PRESETS['paper']
 
 OWN = {                                                                   # model → preset → what it changes; a preset that is missing here does not exist for the model
-    'genesis_v2': dict(quick=dict(warm_start=1., scalar_lr=5., width=32, decoder_grid=4, latent_moments=True, init='he'), paper={}),
-    'monet': dict(quick={}, paper={}, original=dict(steps=1_000_000, bs=64, optimizer='rmsprop', objective='fixed', beta=0.5, pixel_std='original')),
-    'genesis': dict(quick={}, paper={}),
-    'slot_attention': dict(quick=dict(objective='fixed'), paper=dict(bs=64, lr=4e-4, lr_warmup=10_000, lr_half_life=100_000, objective='fixed')),
-    'vae': dict(quick={}, paper={})}
+    'genesis_v2': dict(quick=dict(warm_start=1., scalar_lr=5., width=32, decoder_grid=4, latent_moments=True, init='he'), paper={})}
 
 # %% ../nbs/74_runs.ipynb #316764c4
 def model_settings(
@@ -51,7 +46,7 @@ def model_settings(
 
 def run_settings(
     model: str='genesis_v2', # a name in `MODELS`
-    preset: str='quick', # 'quick' or 'paper'; 'original' for what MONet's authors did
+    preset: str='quick', # 'quick' or 'paper'
     data: str='sprites', # 'sprites', a prepared file, or a folder of pictures
     seed: int=0, # of weights, batches and draws
     **changes, # settings of the preset or of the model; None stands for the preset's own
@@ -153,7 +148,7 @@ class Run:
         settings: dict, # of the run that is to be made, or to go on, here
     ):
         "ValueError if the folder holds something else"
-        there = next(p for p in (self.folder, *self.folder.absolute().parents) if p.exists())
+        there = next(p for p in (self.folder, *self.folder.parents) if p.exists())
         if not there.is_dir(): raise ValueError(f'{there} is a file: choose another folder')
         if not os.access(there, os.W_OK): raise ValueError(f'Permission denied: nothing can be written in {there}')
         if not self.exists:

@@ -279,10 +279,10 @@ def prepare_command(args):
     "Prepare a data set; without one, list them"
     from genesis_v2.data.prepare import RECIPES, find_recipe, prepare
     if not args.dataset:
-        print(f"{'data set':26} {'side':>4} {'K':>3}  labels  what it is")
+        print(f"{'data set':26} {'side':>4} {'K':>3}  labels  raw files  what it is")
         for name in RECIPES:
             c = find_recipe(name)
-            print(f"{name:26} {c.img_size:4} {c.n_slots or '':3}  { {True: 'yes', False: 'no'}.get(c.has_labels, 'any'):6}  {c.title}")
+            print(f"{name:26} {c.img_size:4} {c.n_slots or '':3}  { {True: 'yes', False: 'no'}.get(c.has_labels, 'any'):6}  {'download' if c.files else 'yours' if name == 'images' else 'by hand':9}  {c.title}")
         return 0
     return _make(lambda: prepare(args.dataset, args.raw, args.out, args.img_size, args.limit, args.workers, args.download, overwrite=args.overwrite, **_settings(args.set, ('dataset', 'raw', 'out', 'img_size', 'limit', 'workers', 'download', 'overwrite', 'progress'))))
 

@@ -20,8 +20,8 @@ from pytorch_fid import inception
 from pytorch_fid.inception import FID_WEIGHTS_URL, InceptionV3
 from torch import nn
 import genesis_v2
-from .data.prepare import _Progress, download
-from .data.recipe import BadFile, RemoteFile
+from .data.recipe import BadFile
+from .data.remote import Progress, RemoteFile, download
 from .files import write_atomically
 
 # %% ../nbs/72_fid.ipynb #7f2104c3
@@ -114,7 +114,7 @@ def inception_weights(
     folder = Path(torch.hub.get_dir())/'checkpoints'
     path = folder/WEIGHTS_FILE if weights is None else Path(weights)
     if weights is None and not path.exists():
-        manual = f'To do it by hand: bring {FID_WEIGHTS_URL} to this machine and put it at {path}, or anywhere and name it: --weights FILE (in Python weights=FILE)'
+        manual = f'Bring {FID_WEIGHTS_URL} to this machine and put it at {path}, or anywhere and name it: --weights FILE (in Python weights=FILE)'
         download(SimpleNamespace(name='Inception', files=[RemoteFile(FID_WEIGHTS_URL, WEIGHTS_FILE, sha256=WEIGHTS_SHA256)], manual=manual), folder, progress, tries=1, timeout=30)
     if not path.is_file(): raise FileNotFoundError(f'there is no weights file {path}: give {WEIGHTS_FILE} from {FID_WEIGHTS_URL}')
     with open(path, 'rb') as f: found = hashlib.file_digest(f, 'sha256').hexdigest()
@@ -210,7 +210,7 @@ def stream_stats(
     progress: bool=True, # print rate and time left?
 ) -> InceptionStats:
     "Statistics of pictures that pass by"
-    stats, show, rest = InceptionStats(network.dims, next(network.parameters()).device), _Progress(0, total, progress), None
+    stats, show, rest = InceptionStats(network.dims, next(network.parameters()).device), Progress(0, total, progress), None
     def take(images):
         stats.add(inception_features(network, images))
         show(len(images))

@@ -9,7 +9,8 @@ __all__ = ['NEAR', 'FAR', 'SHADOW_CLIP', 'NoRenderer', 'gl_backend', 'load_mujoc
            'Light', 'Camera', 'yaw', 'Renderer', 'mesh', 'keep_renderer', 'gl_driver', 'RenderedScenes']
 
 # %% ../../nbs/44_scenes.render.ipynb #bbbf9998
-import atexit, ctypes, functools, os, sys, threading
+import atexit, contextlib, ctypes, functools, os, sys, threading
+from importlib import import_module
 from importlib.metadata import version
 from typing import NamedTuple
 import numpy as np
@@ -63,6 +64,7 @@ def load_mujoco():
     if 'mujoco' not in sys.modules:
         if (backend := gl_backend()): os.environ['MUJOCO_GL'] = backend
         os.environ.setdefault('LP_NUM_THREADS', '0')
+    with contextlib.suppress(ImportError): import_module('triton')         # before Mesa: both bring an LLVM, and Triton's crashes if it comes second, in the first `torch.compile`
     try: import mujoco
     except ModuleNotFoundError as e:
         if e.name != 'mujoco': raise NoRenderer(f"cannot import MuJoCo: {e}. Install what is missing: pip install 'genesis_v2[scenes]'") from None

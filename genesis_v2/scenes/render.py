@@ -61,10 +61,10 @@ def gl_backend(
 @functools.lru_cache(maxsize=1)
 def load_mujoco():
     "The module `mujoco`, with a way to draw; `NoRenderer` if that cannot be had"
+    with contextlib.suppress(ImportError): import_module('triton')         # before Mesa: both bring an LLVM, and Triton's crashes if it comes second, in the first `torch.compile`
     if 'mujoco' not in sys.modules:
         if (backend := gl_backend()): os.environ['MUJOCO_GL'] = backend
         os.environ.setdefault('LP_NUM_THREADS', '0')
-    with contextlib.suppress(ImportError): import_module('triton')         # before Mesa: both bring an LLVM, and Triton's crashes if it comes second, in the first `torch.compile`
     try: import mujoco
     except ModuleNotFoundError as e:
         if e.name != 'mujoco': raise NoRenderer(f"cannot import MuJoCo: {e}. Install what is missing: pip install 'genesis_v2[scenes]'") from None

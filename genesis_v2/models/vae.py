@@ -7,36 +7,36 @@ Docs: https://genesis-v2.github.io/genesis_v2/models.vae.html.md"""
 # %% auto #0
 __all__ = ['VAE']
 
-# %% ../../nbs/22_models.vae.ipynb #827ea83c
+# %% ../../nbs/22_models.vae.ipynb #5e8e818f
 import torch
 from fastcore.basics import patch
 from torch import nn
 from ..backbone import unet_widths
 from ..decoder import BroadcastDecoder
 from ..latents import IndependentPrior, PosteriorHead, mc_kl
-from ..layers import ConvGNReLU
+from ..layers import ConvGNReLU, he_init
 from ..likelihood import sgmm_nll
 from .base import SceneModel, SceneOutput
 
-# %% ../../nbs/22_models.vae.ipynb #59a5ae99
+# %% ../../nbs/22_models.vae.ipynb #27ddcb8e
 class VAE(SceneModel):
     "Variational autoencoder (Kingma and Welling 2014) from the parts of GENESIS-V2: one latent, one slot that owns every pixel"
-    name = 'vae'
+    name, title = 'vae', 'VAE'
 
     def __init__(self,
         img_size: int=64, # image side H: a power of two, 16 or more
-        n_slots: int=1, # always 1; there so that all models are configured alike
         width: int=64, # channels c, a multiple of 8
         z_dim: int=64, # latent size D; a slot of GENESIS-V2 has 64 as well
         pixel_std: float=0.7, # σ_x, for images in [0, 1]
+        init: str='torch', # 'torch', or 'he' for encoder and posterior, whose σ then starts small: trains faster
         precision: str='fp32', # 'fp32', or 'bf16' for convolutions and linear layers
     ):
         super().__init__()
-        self.check_slots(n_slots)
         if z_dim < 1: raise ValueError(f'z_dim is {z_dim}: a latent has at least one number')
         if not pixel_std > 0: raise ValueError(f'pixel_std is {pixel_std}: it must be positive')
         if precision not in ('fp32', 'bf16'): raise ValueError(f"precision is {precision!r}: choose 'fp32' or 'bf16'")
-        self.config = dict(img_size=img_size, n_slots=1, width=width, z_dim=z_dim, pixel_std=pixel_std, precision=precision)
+        if init not in ('torch', 'he'): raise ValueError(f"init is {init!r}: choose 'torch' or 'he'")
+        self.config = dict(img_size=img_size, width=width, z_dim=z_dim, pixel_std=pixel_std, init=init, precision=precision)
         down = unet_widths(img_size, width)
         blocks = [ConvGNReLU(i, o) for i, o in zip([3] + down, down)]
         for i in range(len(blocks) - 1): blocks.insert(2 * i + 1, nn.AvgPool2d(2))
@@ -44,6 +44,9 @@ class VAE(SceneModel):
         self.posterior = PosteriorHead(2 * width, z_dim)
         self.decoder = BroadcastDecoder(img_size, z_dim, width, n_out=3)
         self.prior = IndependentPrior()
+        if init == 'he':
+            he_init(self.encoder, self.posterior)
+            nn.init.constant_(self.posterior[-1].bias[z_dim:], -3.)           # σ ≈ softplus(−2.5) ≈ 0.08: a quiet posterior
 
     def check_slots(self,
         n_slots: int|None, # 1, or None for the same

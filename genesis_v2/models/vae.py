@@ -7,18 +7,18 @@ Docs: https://genesis-v2.github.io/genesis_v2/models.vae.html.md"""
 # %% auto #0
 __all__ = ['VAE']
 
-# %% ../../nbs/22_models.vae.ipynb #5e8e818f
+# %% ../../nbs/22_models.vae.ipynb #635172e1
 import torch
 from fastcore.basics import patch
 from torch import nn
 from ..backbone import unet_widths
 from ..decoder import BroadcastDecoder
 from ..latents import IndependentPrior, PosteriorHead, mc_kl
-from ..layers import ConvGNReLU, he_init
+from ..layers import he_init
 from ..likelihood import sgmm_nll
 from .base import SceneModel, SceneOutput
 
-# %% ../../nbs/22_models.vae.ipynb #27ddcb8e
+# %% ../../nbs/22_models.vae.ipynb #50d47d88
 class VAE(SceneModel):
     "Variational autoencoder (Kingma and Welling 2014) from the parts of GENESIS-V2: one latent, one slot that owns every pixel"
     name, title = 'vae', 'VAE'
@@ -28,6 +28,7 @@ class VAE(SceneModel):
         width: int=64, # channels c, a multiple of 8
         z_dim: int=64, # latent size D; a slot of GENESIS-V2 has 64 as well
         pixel_std: float=0.7, # σ_x, for images in [0, 1]
+        decoder_grid: int|None=None, # side the latent is broadcast to; H / 16 if None
         init: str='torch', # 'torch', or 'he' for encoder and posterior, whose σ then starts small: trains faster
         precision: str='fp32', # 'fp32', or 'bf16' for convolutions and linear layers
     ):
@@ -36,13 +37,12 @@ class VAE(SceneModel):
         if not pixel_std > 0: raise ValueError(f'pixel_std is {pixel_std}: it must be positive')
         if precision not in ('fp32', 'bf16'): raise ValueError(f"precision is {precision!r}: choose 'fp32' or 'bf16'")
         if init not in ('torch', 'he'): raise ValueError(f"init is {init!r}: choose 'torch' or 'he'")
-        self.config = dict(img_size=img_size, width=width, z_dim=z_dim, pixel_std=pixel_std, init=init, precision=precision)
+        self.config = dict(img_size=img_size, width=width, z_dim=z_dim, pixel_std=pixel_std, decoder_grid=decoder_grid, init=init, precision=precision)
         down = unet_widths(img_size, width)
-        blocks = [ConvGNReLU(i, o) for i, o in zip([3] + down, down)]
-        for i in range(len(blocks) - 1): blocks.insert(2 * i + 1, nn.AvgPool2d(2))
+        blocks = [l for i, o in zip([3] + down, down) for l in (nn.Conv2d(i, o, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2))][:-1]
         self.encoder = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(16 * down[-1], 2 * width), nn.ReLU())
         self.posterior = PosteriorHead(2 * width, z_dim)
-        self.decoder = BroadcastDecoder(img_size, z_dim, width, n_out=3)
+        self.decoder = BroadcastDecoder(img_size, z_dim, width, n_out=3, grid=decoder_grid)
         self.prior = IndependentPrior()
         if init == 'he':
             he_init(self.encoder, self.posterior)
@@ -55,7 +55,7 @@ class VAE(SceneModel):
         if n_slots is not None and (n_slots != 1 or not isinstance(n_slots, int)): raise ValueError(f'n_slots is {n_slots!r}: a VAE has one slot, the whole image')
         return 1
 
-# %% ../../nbs/22_models.vae.ipynb #f2cdd7dc
+# %% ../../nbs/22_models.vae.ipynb #ecaafd68
 @patch
 def _paint(self:VAE, z):
     "p(x | z): what `decode` and `forward` share"
@@ -85,7 +85,7 @@ def forward(self:VAE,
     if noise.shape != shape: raise ValueError(f'noise has shape {tuple(noise.shape)}: expected (B, 1, D) = {shape}')
     return SceneOutput(**self._core(x, noise))
 
-# %% ../../nbs/22_models.vae.ipynb #71c39256
+# %% ../../nbs/22_models.vae.ipynb #c216c4e2
 @patch
 def decode(self:VAE,
     z: torch.Tensor, # latents (B, 1, D)

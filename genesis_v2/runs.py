@@ -34,7 +34,10 @@ PRESETS = dict(
                objective='geco', goal_rmse=0.0563, beta=1., pixel_std=0.7, precision='auto', compile=True))
 
 OWN = {                                                                   # model → preset → what it changes; a preset that is missing here does not exist for the model
-    'genesis_v2': dict(quick=dict(warm_start=1., scalar_lr=5., width=32, decoder_grid=4, latent_moments=True, init='he'), paper={})}
+    'genesis_v2': dict(quick=dict(warm_start=1., scalar_lr=5., width=32, decoder_grid=4, latent_moments=True, init='he'), paper={}),
+    'slot_attention': dict(quick=dict(objective='fixed', width=32, z_dim=32, encoder_stride=2),
+                           paper=dict(objective='fixed', lr=4e-4, lr_warmup=10_000, lr_half_life=100_000, bs=64)),       # Locatello et al. (2020)
+    'vae': dict(quick=dict(width=32, decoder_grid=4, init='he'), paper={})}
 
 # %% ../nbs/74_runs.ipynb #316764c4
 def model_settings(

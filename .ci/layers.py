@@ -16,7 +16,7 @@ LAYERS = [
     ('data',       ['data']),
     ('rendering',  ['scenes']),
     ('plots',      ['plots']),
-    ('training',   ['learner']),
+    ('training',   ['learner', 'watch']),
     ('evaluation', ['evaluation', 'fid']),
     ('runs',       ['runs']),
     ('widgets',    ['widgets']),

@@ -6,7 +6,7 @@ Docs: https://genesis-v2.github.io/genesis_v2/watch.html.md"""
 
 # %% auto #0
 __all__ = ['EMPTY', 'SOURCES', 'band_statistics', 'explained', 'mask_statistics', 'scene_statistics', 'average', 'Finding',
-           'one_slot', 'stripes_found', 'last_mask', 'slots_alike', 'Price', 'posterior_collapse', 'runaway',
+           'one_slot', 'depends', 'stripes_found', 'last_mask', 'slots_alike', 'Price', 'posterior_collapse', 'runaway',
            'find_collapse', 'read_findings', 'CollapseWatch']
 
 # %% ../nbs/62_watch.ipynb #f178b6e8
@@ -101,7 +101,14 @@ def one_slot(
     return Finding('one slot takes all', f'the largest slot holds {shares}, and in {s[f"{found[0]}_single"]:.0%} of the images no other slot wins a pixel worth the name',
                    'Give the warm start a part of the run (warm_start), make a single slot weaker (smaller z_dim or width), or try another seed')
 
-# %% ../nbs/62_watch.ipynb #5fb1d1d7
+# %% ../nbs/62_watch.ipynb #62d2d335
+def depends(
+    s: dict, # statistics, made by `average`
+    source: str, # 'masks' or 'attn'
+) -> bool: # False, too, where there is no other image to compare with
+    "Do masks explain at least a tenth of what the masks of another image leave unexplained?"
+    return s[f'{source}_own'] - s[f'{source}_others'] >= 0.1 * (1 - s[f'{source}_others'])
+
 def stripes_found(
     s: dict, # statistics, made by `average`
 ) -> Finding|None:
@@ -109,19 +116,19 @@ def stripes_found(
     for k in SOURCES:
         if f'{k}_own' not in s: continue
         own, others, band = s[f'{k}_own'], s[f'{k}_others'], max(s[f'{k}_rows'], s[f'{k}_cols'])
-        if band >= 0.8 and s[f'{k}_contrast'] >= 0.2 and own - others < 0.1 * (1 - others) and own < 0.5:
+        if band >= 0.8 and s[f'{k}_contrast'] >= 0.2 and not math.isnan(others) and not depends(s, k) and own < 0.5:
             kind = 'horizontal' if s[f'{k}_rows'] > s[f'{k}_cols'] else 'vertical'
             return Finding('stripes', f"{band:.0%} of the variance of the {SOURCES[k]} lies in {kind} bands, which explain {own:.0%} of an image's colours, and the bands of another image {others:.0%}",
                            'With the mask loss begin with β = 1e-10 (beta=1e-10), or train without it; else try another seed')
 
-# %% ../nbs/62_watch.ipynb #3f305ced
+# %% ../nbs/62_watch.ipynb #f3bf4768
 def last_mask(
     s: dict, # statistics, made by `average`
     n_slots: int, # K
 ) -> Finding|None:
     "Does the remaining scope hold the background?"
     k = 'attn' if 'attn_last' in s else 'masks'
-    if n_slots < 3 or one_slot(s) or not (s.get(f'{k}_last', 0) >= 0.5 and s[f'{k}_last_largest'] >= 0.8): return None
+    if n_slots < 3 or one_slot(s) or not (s.get(f'{k}_last', 0) >= 0.5 and s[f'{k}_last_largest'] >= 0.8 and depends(s, k)): return None
     return Finding('background in the last mask', f"the last of the {SOURCES[k]} is the largest in {s[f'{k}_last_largest']:.0%} of the images and holds {s[f'{k}_last']:.0%} of a picture",
                    'Train with the mask loss (mask_loss=True), which teaches attention masks the decoded ones; until then trust the decoded masks, and do not stop early')
 

@@ -47,7 +47,7 @@ def to_picture(
     if image.is_floating_point(): image = (image.float().clamp(0, 1) * 255).round()
     return image.to(torch.uint8).permute(1, 2, 0).numpy()
 
-# %% ../nbs/50_plots.ipynb #7f5a61dd
+# %% ../nbs/50_plots.ipynb #f7eae26f
 def slot_rows(
     images: torch.Tensor, # (B, 3, H, W) in [0, 1]
     out: SceneOutput, # what a model made of them
@@ -95,7 +95,7 @@ def show_rows(
     "Pictures in titled rows: one axes for each row"
     if not any(rows.values()): raise ValueError('there are no pictures to show')
     n, gap = max(map(len, rows.values())), .05
-    margin = 1.1 if any(rows) else 0.                                     # for row titles, in inches
+    margin = 1.1 if any(t.strip() for t in rows) else 0.                                     # for row titles, in inches
     width, height = size * n + margin, size * len(rows)
     fig = plt.figure(figsize=(width, height))
     for i, (title, pictures) in enumerate(rows.items()):
@@ -115,7 +115,7 @@ def show_slots(
     "Inputs, reconstructions, segmentations, attention and slots (layout of the paper's Figure 12)"
     return show_rows(slot_rows(images, out, labels, n, slots))
 
-# %% ../nbs/50_plots.ipynb #3e6c6711
+# %% ../nbs/50_plots.ipynb #4690787d
 def show_samples(
     out: SceneOutput, # scenes that a model drew
     n: int=8, # scenes to show
@@ -133,9 +133,7 @@ def show_grid(
 ) -> Figure:
     "Many pictures in a grid"
     pictures = [to_picture(x) for x in images]
-    fig = show_rows({i: pictures[i:i + columns] for i in range(0, len(pictures), columns)}, size)
-    for ax in fig.axes: ax.set_ylabel('')
-    return fig
+    return show_rows({' ' * i: pictures[i:i + columns] for i in range(0, len(pictures), columns)}, size)     # titles that differ and are not seen
 
 # %% ../nbs/50_plots.ipynb #e96420f8
 def soft_picture(

@@ -172,7 +172,7 @@ def posterior_collapse(
     if price.left is not None and price.wait(1e-3) > price.left:
         return Finding('posterior collapse', f'{said}, β is {price.beta:.2g}, and at this pace needs {price.wait(1e-3):.0f} steps to come down to 0.001, but {price.left} are left', 'Begin with a smaller β (beta=0.01), or train longer')
 
-# %% ../nbs/62_watch.ipynb #488e0fdb
+# %% ../nbs/62_watch.ipynb #d2fb6702
 def runaway(
     s: dict, # statistics, made by `average`
     price: Price, # β and what moves it
@@ -182,7 +182,7 @@ def runaway(
     if price.target is None or 'kl' not in s: return None
     gap = price.ema - price.target
     if price.beta >= 100 and gap < 0:
-        return Finding('β runs away', f'β is {price.beta:.3g} and rises, the NLL is {-gap:.1f} nats below the goal', 'The goal is too easy: lower goal or goal_rmse')
+        return Finding('β runs away', f'β is {price.beta:.3g}, and the NLL is {-gap:.1f} nats below the goal', 'The goal is too easy: lower goal or goal_rmse')
     if not (price.beta <= 1e-6 and gap > 0 and before is not None and price.step > before.step): return None
     pace = (before.ema - price.ema) / (price.step - before.step)                             # nats per step
     left = price.left if price.left is not None else 100 * (price.step - before.step)

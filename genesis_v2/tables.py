@@ -215,7 +215,7 @@ def run_job(
         note('interrupted', step)
         raise
     except FileNotFoundError: raise
-    except (TrainingDiverged, RuntimeError, ValueError, MemoryError) as e: return note('failed', step, f'{type(e).__name__}: {e}')
+    except (TrainingDiverged, RuntimeError, ValueError, MemoryError) as e: return note('failed', step, f'{type(e).__name__}: {(str(e).splitlines() or [""])[-1].strip()}')     # fastai puts lines of its own in front
 
 def run_plan(
     jobs: list, # from `plan`

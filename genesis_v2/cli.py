@@ -466,7 +466,7 @@ def _parser():
 
     q = command('tables', tables_command, "regenerate the paper's tables from whatever runs there are",
                 "Do the runs that the paper's Tables 1 to 6 need and that are missing, then make the tables from whatever there is, saying of each number where it comes from. The same command goes on after an interruption.")
-    q.add_argument('--scale', choices=['small', 'paper'], default='small', help='small: embedded sprites and a few hundred steps, to see it work; paper: its data, sizes and 500,000 steps')
+    q.add_argument('--scale', choices=['small', 'paper'], default='small', help='small: embedded sprites and 150 steps, to see it work; paper: its data, sizes and 500,000 steps')
     q.add_argument('--data', default='.', metavar='FOLDER', help='where objects_room.h5, shapestacks.h5, sketchy.h5 and apc.h5 are, or simulated ones')
     q.add_argument('--root', metavar='FOLDER', help='where the runs are kept (default: results/SCALE)')
     q.add_argument('--tables', type=int, nargs='+', choices=range(1, 7), metavar='N', help='numbers of the tables (default: all)')

@@ -16,8 +16,9 @@ LAYERS = [
     ('data',       ['data']),
     ('rendering',  ['scenes']),
     ('plots',      ['plots']),
-    ('training',   ['runs', 'learner']),
-    ('evaluation', ['evaluation']),
+    ('training',   ['learner']),
+    ('evaluation', ['evaluation', 'fid']),
+    ('runs',       ['runs']),
     ('widgets',    ['widgets']),
     ('commands',   ['cli']),
 ]

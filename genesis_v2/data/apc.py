@@ -12,7 +12,8 @@ import random, re
 from pathlib import Path
 import numpy as np
 from PIL import Image
-from .recipe import BadFile, MissingRaw, PictureRecipe, centre_crop
+from .recipe import MissingRaw, PictureRecipe, centre_crop, once
+from .remote import ORIGINS
 
 # %% ../../nbs/40_data.apc.ipynb #f1d51af5
 def scene_splits(
@@ -27,10 +28,8 @@ def scene_splits(
 class APC(PictureRecipe):
     "Products on a shelf or in a tote, 128 × 128; one object in each picture, or several in the benchmark's scenes"
     name, title = 'apc', "Amazon Picking Challenge 2016, MIT and Princeton: a robot's views of products on a shelf or in a tote"
-    licence, url = 'Simplified BSD (the owners’ repository)', 'https://github.com/andyzeng/apc-vision-toolbox'
+    licence, url, files, manual = ORIGINS['apc']
     img_size, n_slots, raw_size = 128, 10, (640, 480)
-    manual = ('Download the object segmentation training data (for part="benchmark": the Shelf & Tote benchmark) from the owners, http://apc.cs.princeton.edu/ or https://github.com/andyzeng/apc-vision-toolbox, and unpack it: '
-        'the raw folder holds training/shelf/ and training/tote/, or benchmark scenes scene-*/ with segm/. ')
 
     def __init__(self,
         raw: str|Path|None=None, # folder that holds training/, or benchmark scenes
@@ -41,7 +40,9 @@ class APC(PictureRecipe):
         if part not in ('training', 'benchmark'): raise ValueError(f"part is {part!r}: APC has 'training' and 'benchmark'")
         super().__init__(raw, img_size, limit)
         self.part = part
+        if part == 'benchmark': self.files = ()             # `training.zip` is the other part
 
+    @once
     def scenes(self) -> dict: # split → folders of scenes relative to `raw`
         "Scenes of each split"
         self.need(*(('training/shelf', 'training/tote') if self.part == 'training' else ()))

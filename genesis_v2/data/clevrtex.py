@@ -8,19 +8,18 @@ Docs: https://genesis-v2.github.io/genesis_v2/data.clevrtex.html.md"""
 __all__ = ['ClevrTex']
 
 # %% ../../nbs/41_data.clevrtex.ipynb #d4fe75ba
-import os, re
+import re
 from pathlib import Path
-import numpy as np
-from .recipe import BadFile, MissingRaw, PictureRecipe
+from .recipe import BadFile, MissingRaw, PictureRecipe, once, walk_files
+from .remote import ORIGINS
 
 # %% ../../nbs/41_data.clevrtex.ipynb #93d569d2
 class ClevrTex(PictureRecipe):
     "Three to ten textured things on a textured floor, 128 × 128"
     name, title = 'clevrtex', 'ClevrTex: scenes of CLEVR in which things and floor have photographic materials'
-    licence, url = "see the owners' page", 'https://www.robots.ox.ac.uk/~vgg/data/clevrtex/'
+    licence, url, files, manual = ORIGINS['clevrtex']
     img_size, n_slots, raw_size, crop = 128, 11, (320, 240), 192
     counts = dict(full=50_000, pbg=20_000, vbg=20_000, grassbg=20_000, camo=20_000, outd=10_000)
-    manual = "Download the archives of the variant from https://www.robots.ox.ac.uk/~vgg/data/clevrtex/ and unpack them all below one folder. "
 
     def __init__(self,
         raw: str|Path|None=None, # folder below which the pictures lie, however deep
@@ -34,20 +33,13 @@ class ClevrTex(PictureRecipe):
         super().__init__(raw, img_size, limit)
         self.variant, self.count = variant, count or self.counts[variant]
 
-    def walk(self):
-        "All files below `raw`, through links, but into no folder twice"
-        seen = set()
-        for here, folders, files in os.walk(self.raw, followlinks=True):
-            if (real := os.path.realpath(here)) in seen: folders.clear()
-            else: yield from ((here, f) for f in files if f.startswith(f'CLEVRTEX_{self.variant}_') and not f.endswith(('.json', '_flat.png')))
-            seen.add(real)
-
+    @once
     def numbered(self) -> dict: # number → path relative to `raw`
         "All pictures of the variant"
         self.need()
         pattern, found = re.compile(rf'CLEVRTEX_{self.variant}_([0-9]{{6}})\.png'), {}
-        for path in sorted(Path(here)/file for here, file in self.walk()):
-            if not (m := pattern.fullmatch(path.name)): continue
+        for path in sorted(p for p in walk_files(self.raw) if pattern.fullmatch(p.name)):
+            m = pattern.fullmatch(path.name)
             if (i := int(m[1])) in found: raise BadFile(f'{path} is there twice, also as {self.raw/found[i]}: take one of them away')
             found[i] = path.relative_to(self.raw).as_posix()
         if lost := self.count - sum(i < self.count for i in found):

@@ -1,4 +1,4 @@
-"""Ten views of each of ten million rooms, without labels: read with what is there already, and the choice of splits that has to be made.
+"""Ten views of each room, without labels: read with what is there already, and the choice of splits that has to be made.
 
 Docs: https://genesis-v2.github.io/genesis_v2/data.gqn.html.md"""
 
@@ -9,17 +9,18 @@ __all__ = ['GQNRooms', 'encode_room']
 
 # %% ../../nbs/38_data.gqn.ipynb #55d26e12
 import numpy as np
-from .recipe import BadFile, MissingRaw, resize_bilinear
-from .sketchy import Episodes
-from .tfrecord import decode_jpeg, encode_example, encode_jpeg, parse_example, reading, strings
+from .recipe import BadFile, MissingRaw, once, resize_bilinear
+from .remote import ORIGINS
+from .tfrecord import Episodes, decode_jpeg, encode_example, encode_jpeg, parse_example, reading, strings
 
 # %% ../../nbs/38_data.gqn.ipynb #8668d3b7
 class GQNRooms(Episodes):
+    "Rooms with one to three objects, 64 × 64: ten views of each, no labels"
     name, title = 'gqn_rooms', 'GQN rooms_ring_camera: ten views each of rooms with 1 to 3 objects'
-    licence, url = 'not stated by its owners', 'https://github.com/google-deepmind/gqn-datasets'
+    licence, url, files, manual = ORIGINS['gqn_rooms']
     img_size, n_slots, per_record, per_block = 64, 7, 10, 64
-    manual = 'Download some files of both folders: gsutil -m cp -r gs://gqn-dataset/rooms_ring_camera/train gs://gqn-dataset/rooms_ring_camera/test RAW (the whole is several hundred gigabytes; any number of files will do)'
 
+    @once
     def episodes(self):
         train, test = (sorted(self.raw.glob(f'{folder}/*.tfrecord')) for folder in ('train', 'test'))
         if len(train) < (2 if test else 3):

@@ -119,8 +119,10 @@ class OnDevice:
         if self.has_labels: self._labels[where] = labels.to(self.device)
         self._there[i] = True
 
-    def batch(self, indices):
-        "Images (n,3,H,W) and labels (n,H,W), uint8 tensors on the device"
+    def batch(self,
+        indices, # list, array, tensor, range or slice
+    ) -> tuple: # images (n,3,H,W) and labels (n,H,W), uint8 tensors on the device
+        "Many items at once, made first where they are not there yet"
         i = torch.from_numpy(as_indices(indices, len(self)))
         missing = i[~self._there[i]].unique()
         if len(missing): self._fetch(missing)
@@ -138,16 +140,26 @@ class Part(torch.utils.data.Dataset):
     "Some items of a data set"
     def __init__(self,
         dataset, # has `len` and `.batch(indices)`
-        indices, # of the items
+        indices, # of the items: list, array, tensor, range or slice
     ): self.dataset, self.indices = dataset, as_indices(indices, len(dataset))
     def __len__(self): return len(self.indices)
     def __getattr__(self, name):
         if name.startswith('_') or name in ('dataset', 'indices'): raise AttributeError(name)
         return getattr(self.dataset, name)
     def __repr__(self): return f'{len(self):,} items of {self.dataset!r}'
-    def batch(self, indices): return self.dataset.batch(self.indices[as_indices(indices, len(self))])
     def __getitem__(self, i): return self.dataset[int(self.indices[i])] if isinstance(i, int) else self.batch(i)
-    def source(self, i): return self.dataset.source(int(self.indices[i]))
+
+    def batch(self,
+        indices, # of the part's items: list, array, tensor, range or slice
+    ) -> tuple: # images (n,3,H,W) and labels (n,H,W), uint8 tensors
+        "Many items at once"
+        return self.dataset.batch(self.indices[as_indices(indices, len(self))])
+
+    def source(self,
+        i: int, # item of the part
+    ) -> str:
+        "Where an item came from"
+        return self.dataset.source(int(self.indices[i]))
 
 # %% ../../nbs/48_data.loaders.ipynb #9d91d52a
 def free_memory(

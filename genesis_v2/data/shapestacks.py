@@ -12,8 +12,8 @@ import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
-import numpy as np
-from .recipe import BadFile, MissingRaw, PictureRecipe
+from .recipe import BadFile, MissingRaw, PictureRecipe, once
+from .remote import ORIGINS
 
 # %% ../../nbs/39_data.shapestacks.ipynb #b6af682e
 class Scenario(NamedTuple):
@@ -40,11 +40,9 @@ def parse_scenario(
 class ShapeStacks(PictureRecipe):
     "Towers of two to six shapes, 64 × 64, with a label for each shape from the bottom up"
     name, title = 'shapestacks', 'ShapeStacks: towers of two to six shapes in front of textured walls, from 16 cameras'
-    licence, url = "not stated with the data; the owners' code is under GPL-3.0: ask them before passing pictures on", 'https://github.com/ogroth/shapestacks'
+    licence, url, files, manual = ORIGINS['shapestacks']
     img_size, n_slots, raw_size, crop = 64, 9, (224, 224), 196
     lists = {'train': 'train', 'valid': 'eval', 'test': 'test'}
-    manual = ('Download shapestacks-rgb.tar.gz (33 GB), shapestacks-iseg.tar.gz (352 MB) and shapestacks-meta.tar.gz from http://shapestacks-file.robots.ox.ac.uk/static/download/v1/ and unpack them into '
-        'one folder, so that it holds recordings/, iseg/ and splits/. ')
 
     def __init__(self,
         raw: str|Path|None=None, # folder that holds recordings/, iseg/ and splits/
@@ -56,7 +54,9 @@ class ShapeStacks(PictureRecipe):
         if subset not in ('default', 'blocks_all', 'ccs_all'): raise ValueError(f"subset is {subset!r}: ShapeStacks has 'default', 'blocks_all' and 'ccs_all'")
         super().__init__(raw, img_size, limit)
         self.subset, self.has_labels = subset, bool(labels)
+        if not labels: self.files = tuple(f for f in self.files if 'iseg' not in f.path)
 
+    @once
     def scenarios(self,
         split: str, # 'train', 'valid' or 'test'
     ) -> list: # names, in the order of the owners' list
@@ -76,7 +76,7 @@ class ShapeStacks(PictureRecipe):
     def items(self, split):
         names = self.scenarios(split)
         if self.has_labels and not (self.raw/'iseg').is_dir():
-            raise MissingRaw(f'{self.raw} lacks the folder iseg with the instance maps. {self.manual}Or prepare the pictures alone with labels=False.')
+            raise MissingRaw(f'{self.raw} lacks the folder iseg with the instance maps. {self.manual} Or prepare the pictures alone with labels=False.')
         for scenario in names:
             here = self.raw/'recordings'/scenario
             files = sorted(n.name for n in here.iterdir() if fnmatchcase(n.name, 'rgb-*-mono-0.png')) if here.is_dir() else ()

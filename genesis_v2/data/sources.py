@@ -19,7 +19,7 @@ def open_scenes(
     split: str='train', # 'train', 'valid', 'test', or another split of a prepared file
     img_size: int|None=None, # image side; of the file, or 64, if None
     **kwargs, # passed to `sprites_dataset` or `image_folder`
-): # a data set: `len`, `.batch(indices)`, `.img_size`, `.n_slots` (None if nobody says), `.has_labels`
+): # a data set: `len`, `.batch(indices)`, `.name`, `.title`, `.img_size`, `.n_slots` (None if nobody says), `.has_labels`
     "One split of the scenes that a name stands for; FileNotFoundError or ValueError says why not"
     if source == 'sprites': return sprites_dataset(split, img_size or 64, **kwargs)
     path = Path(source)

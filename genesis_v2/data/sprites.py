@@ -159,7 +159,7 @@ def _check(split, img_size, n_sprites, n):
 # %% ../../nbs/30_data.sprites.ipynb #be1ee25e
 class SpritesDataset(Dataset):
     "Multi-dSprites scenes, painted when asked for: item i is (image (3,H,W), labels (H,W)), both uint8."
-    name, has_labels = 'sprites', True
+    name, title, has_labels = 'sprites', 'Multi-dSprites, painted from formulae', True
     def __init__(self,
         split:str='train',             # 'train', 'valid' or 'test': streams that have no scene in common
         img_size:int=64,               # height and width, pixels; at least 8
@@ -189,11 +189,15 @@ class SpritesDataset(Dataset):
         if len(bad): raise IndexError(f'index {bad[0]} is out of range for {self.n} scenes')
         return np.where(i < 0, i + self.n, i)
 
-    def latents(self, indices):
+    def latents(self,
+        indices, # list, array, range or slice: n whole numbers
+    ) -> dict: # name → integer array
         "The descriptions of scenes: a dictionary of integer arrays, (n,) for `count`, (n,sprites+1) for `colour`, else (n,sprites)."
         return _draw_latents(self._index(indices), self.seed, list(_SPLITS).index(self.split), self.n_sprites, self.unique_colours)
 
-    def batch(self, indices):
+    def batch(self,
+        indices, # list, array, range or slice: n whole numbers
+    ) -> tuple:
         "Images (n,3,H,W) and labels (n,H,W), uint8 tensors, of the scenes with these indices."
         indices, size = self._index(indices), self.img_size
         images, labels = np.empty((len(indices), 3, size, size), np.uint8), np.empty((len(indices), size, size), np.uint8)

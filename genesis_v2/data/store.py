@@ -12,7 +12,7 @@ import hashlib, json, os, zlib
 from pathlib import Path
 import numpy as np
 import genesis_v2
-from .recipe import BadFile, Scenes
+from .recipe import BadFile
 from ..files import write_atomically
 
 # %% ../../nbs/32_data.store.ipynb #2b680227
@@ -95,6 +95,7 @@ def write_store(
     source_bytes: int|None=None, # longest source, in bytes of UTF-8
     fingerprint: str='', # of settings and raw files, see the engine
     tmp: str|Path|None=None, # name while it is not complete
+    machine: dict|None=None, # what it was made with, such as the renderer: recorded with the settings
 ) -> Path: # `path`
     "Write scenes to a store, atomically"
     import h5py
@@ -105,7 +106,7 @@ def write_store(
     if n < 1: raise ValueError(f'{recipe.name}: there are no images to write to {path}')
     source_bytes, side, splits = max(source_bytes, 1), recipe.img_size, list(recipe.splits)
     about = dict(name=recipe.name, title=recipe.title, licence=recipe.licence, url=recipe.url, n_slots=recipe.n_slots)
-    header = dict(schema=SCHEMA, **about, n_labels=256, splits=dict.fromkeys(splits, n), n=n, img_size=side, has_labels=recipe.has_labels, settings=recipe.settings(), fingerprint=fingerprint,
+    header = dict(schema=SCHEMA, **about, n_labels=256, splits=dict.fromkeys(splits, n), n=n, img_size=side, has_labels=recipe.has_labels, settings=recipe.settings() | (machine or {}), fingerprint=fingerprint,
                   genesis_v2=genesis_v2.__version__, source_bytes=source_bytes, user_block=0, bytes=2**60, arrays=dict.fromkeys(('images', 'labels', 'split', 'source', 'crc32'), (2**60, 2**60)), rest_sha256='0'*64)
     block = max(4096, 1 << (len(json.dumps(header)) + 200).bit_length())
     def write(p):
@@ -212,6 +213,7 @@ class SceneDataset(SceneItems):
         self.splits = {k: n for k, n in h['splits'].items() if n}
         if split is not None and split not in self.splits: raise ValueError(f'{path} has no split {split!r}: it has {", ".join(f"{k} ({n:,} images)" for k, n in self.splits.items())}')
         self.name, self.img_size, self.n_labels, self.n_slots, self.has_labels = (h[k] for k in ('name', 'img_size', 'n_labels', 'n_slots', 'has_labels'))
+        self.title = h.get('title') or self.name
         self.n = h['n'] if split is None else self.splits[split]
 
     def __len__(self): return self.n

@@ -6,7 +6,7 @@ Docs: https://genesis-v2.github.io/genesis_v2/data.tfrecord.html.md"""
 
 # %% auto #0
 __all__ = ['masked_crc', 'frame', 'write_records', 'is_tfrecord', 'Record', 'records', 'encode_example', 'parse_example',
-           'strings', 'decode_jpeg', 'encode_jpeg', 'reading']
+           'strings', 'decode_jpeg', 'encode_jpeg', 'reading', 'Episodes']
 
 # %% ../../nbs/35_data.tfrecord.ipynb #009afba9
 import contextlib, io, os, struct, zlib
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 from google_crc32c import value as crc32c
-from .recipe import BadFile, decode_picture
+from .recipe import BadFile, Recipe, Scenes, decode_picture
 
 # %% ../../nbs/35_data.tfrecord.ipynb #065606b7
 def masked_crc(
@@ -263,7 +263,7 @@ def parse_example(
             if wanted is None or key in wanted: found[key] = values
             elif len(names) < 20: names.add(key[:50])
     if wanted and (missing := wanted.keys() - found.keys()):
-        raise BadFile(f"no feature {', '.join(sorted(map(wanted.get, missing)))} in a record with {', '.join(sorted(o.decode(errors='replace') for o in names | found.keys())) or 'none'}")
+        raise BadFile(f"no feature {', '.join(sorted(map(wanted.get, missing)))} in a record with {', '.join(sorted(n if (n := o.decode(errors='replace')).isprintable() else repr(n) for o in names | found.keys())) or 'none'}")
     return {key.decode(errors='replace'): _feature(m, values) for key, values in found.items()}
 
 def _feature(m, values):
@@ -298,7 +298,7 @@ def decode_jpeg(
 
 def encode_jpeg(
     image: np.ndarray, # (H, W, 3) uint8
-    quality: int=90,
+    quality: int=90, # of the JPEG, 1 to 95
 ) -> bytes: # a JPEG file
     "A picture as a string"
     buf = io.BytesIO()
@@ -313,3 +313,50 @@ def reading(
     "Put the place in front of a `BadFile`'s message"
     try: yield
     except BadFile as e: raise BadFile(f'{place}: {e}') from None
+
+# %% ../../nbs/35_data.tfrecord.ipynb #2e1a986b
+class Episodes(Recipe):
+    "Unlabelled JPEG pictures in a folder of plain TFRecord files"
+    has_labels, per_block, per_record = False, 16, 1    # records in a block; images out of each record
+
+    def episodes(self) -> list:
+        "Pairs of a file and its split, in the order in which they are read"
+        raise NotImplementedError
+
+    def pictures(self,
+        data: bytes, # of a record
+    ) -> tuple: # (per_record, img_size, img_size, 3) uint8, and a name for each of them
+        "The images of a record"
+        raise NotImplementedError
+
+    def inputs(self): return [file for file, _ in self.episodes()]
+
+    def blocks(self, done=frozenset()):
+        left, n = dict.fromkeys(self.splits, float('inf') if self.limit is None else self.limit), 0
+        for file, split in self.episodes():
+            if left[split] <= 0: continue
+            count = 0
+            for number, offset, _ in records(file, skip=lambda i: True):
+                if not count: start = number, offset
+                count += 1
+                if count == self.per_block or count*self.per_record >= left[split]:
+                    yield n, None if n in done else self._work(file, split, start, min(count*self.per_record, left[split]))
+                    n, left[split], count = n + 1, left[split] - count*self.per_record, 0
+                if left[split] <= 0: break
+            if count:
+                yield n, None if n in done else self._work(file, split, start, count*self.per_record)
+                n, left[split] = n + 1, left[split] - count*self.per_record
+
+    def _work(self, file, split, start, n): return file.relative_to(self.raw).as_posix(), split, start, int(n)
+
+    def convert(self, work):
+        file, split, start, n = work
+        images, source = np.empty((n, self.img_size, self.img_size, 3), np.uint8), []
+        for number, _, data in records(self.raw/file, start=start):
+            with reading(f'{self.raw/file}, record {number}'): pictures, names = self.pictures(data)
+            some = pictures[:n - len(source)]
+            images[len(source):len(source) + len(some)] = some
+            source += [f'{file}#{number}/{name}' for name in names[:len(some)]]
+            if len(source) == n: break
+        else: raise BadFile(f'{self.raw/file}: the file has become shorter while it was read')
+        return Scenes(images, None, [split]*n, source)

@@ -24,7 +24,7 @@ from .base import SceneModel, SceneOutput
 # %% ../../nbs/21_models.genesisv2.ipynb #d4f1f082
 class GenesisV2(SceneModel):
     "GENESIS-V2 (Engelcke, Parker Jones, Posner 2021); the defaults are the paper's settings at 64×64"
-    name = 'genesis_v2'
+    name, title = 'genesis_v2', 'GENESIS-V2'
 
     def __init__(self,
         img_size: int=64, # image side H: a power of two, 16 or more
@@ -52,7 +52,7 @@ class GenesisV2(SceneModel):
                            mixture=mixture, mask_loss=mask_loss, decoder_grid=decoder_grid, latent_moments=latent_moments, init=init, precision=precision)
         self.backbone = UNet(img_size, width)
         self.embed_head = nn.Sequential(ConvGNReLU(width, width), SemiConv(width))
-        self.log_sigma = nn.Parameter(torch.tensor(initial_sigma(kernel, n_slots)).log())
+        self.log_sigma = nn.Parameter(torch.tensor(torch.tensor(initial_sigma(kernel, n_slots), device='cpu').log().item()))   # a logarithm on the meta device takes PyTorch a second
         self.feature_head = nn.Sequential(ConvGNReLU(width, width), nn.Conv2d(width, 2 * width, 1))
         self.posterior = PosteriorHead(2 * width, z_dim)
         self.decoder = BroadcastDecoder(img_size, z_dim, width, grid=decoder_grid)

@@ -11,6 +11,7 @@ __all__ = ['load_published']
 import re
 from pathlib import Path
 import torch
+from .base import _one_line, build_model
 from .genesisv2 import GenesisV2
 
 # %% ../../nbs/26_models.published.ipynb #4146ac01
@@ -51,14 +52,16 @@ def load_published(
     if isinstance(state, dict): state = state.get('model_state_dict', state)
     if not isinstance(state, dict) or not all(isinstance(k, str) for k in state): raise ValueError('a checkpoint is a dict from parameter names to tensors')
     state = {k.removeprefix('module.'): v for k, v in state.items()}
-    ours = {n: torch.as_tensor(v).float() for k, v in state.items() if (n := _rename(k))}
+    try: ours = {n: torch.as_tensor(v) for k, v in state.items() if (n := _rename(k))}
+    except (TypeError, ValueError, RuntimeError) as e: raise ValueError(f'a checkpoint is a dict from parameter names to tensors: {_one_line(e)}') from None
     needed = ('backbone.down.0.0.weight', 'log_sigma', 'posterior.3.weight', 'decoder.layers.0.weight')
     missing = [k for k in needed if k not in ours]
     if missing: raise ValueError(f'these are not weights of a published GENESIS-V2: nothing stands for {missing}')
+    scalars = [k for k in needed if k != 'log_sigma' and not ours[k].ndim]
+    if scalars: raise ValueError(f'these are not weights of a published GENESIS-V2: {scalars[0]} is a single number')
     n_down = len({k.split('.')[2] for k in ours if k.startswith('backbone.down.')})
     sizes = dict(img_size=2**(n_down + 1), width=ours['backbone.down.0.0.weight'].shape[0], z_dim=ours['posterior.3.weight'].shape[0] // 2,
                  prior='autoregressive' if 'prior.linear.weight' in ours else 'independent')
-    net = GenesisV2(**{**sizes, **config})
-    if net.config['prior'] == 'independent': ours = {k: v for k, v in ours.items() if not k.startswith('prior.')}
-    net.load_state_dict(ours)
-    return net.eval()
+    sizes |= config
+    if sizes['prior'] == 'independent': ours = {k: v for k, v in ours.items() if not k.startswith('prior.')}
+    return build_model(GenesisV2, sizes, ours, path_or_state_dict if isinstance(path_or_state_dict, (str, Path)) else 'the checkpoint')

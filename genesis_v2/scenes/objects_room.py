@@ -6,16 +6,17 @@ Docs: https://genesis-v2.github.io/genesis_v2/scenes.objects_room.html.md"""
 
 # %% auto #0
 __all__ = ['KINDS', 'VARIANTS', 'HALF', 'WALL', 'RING', 'EYE', 'FOV', 'BACKGROUND', 'ASSETS', 'Room', 'sample_room',
-           'room_bodies', 'close_ranks', 'ObjectsRoomScenes']
+           'room_bodies', 'ObjectsRoomScenes']
 
 # %% ../../nbs/45_scenes.objects_room.ipynb #48f273ae
 from typing import NamedTuple
 import numpy as np
+from ..data.recipe import renumber
 from .render import Body, Camera, Light, RenderedScenes, Renderer, keep_renderer, mesh, yaw
 
 # %% ../../nbs/45_scenes.objects_room.ipynb #a1fcb52d
 KINDS = ('sphere', 'box', 'cylinder', 'capsule', 'icosahedron', 'triangle')
-VARIANTS = dict(train=(1, 3, False), empty_room=(0, 0, False), six_objects=(6, 6, False), identical_color=(4, 6, True))   # fewest and most objects; all of one colour?
+VARIANTS = dict(default=(1, 3, False), empty_room=(0, 0, False), six_objects=(6, 6, False), identical_color=(4, 6, True))   # fewest and most objects; all of one colour?
 HALF, WALL, RING, EYE, FOV = 3.5, 2.33, 2.5, 1., 60.                              # half side and height of the room, radius and height of the camera's ring, field of view
 
 class Room(NamedTuple):
@@ -93,7 +94,7 @@ def _stand(kind, h):
     return dict(sphere=(h,), box=(h, h, h), cylinder=(.75*h, h), capsule=(.55*h, .45*h), icosahedron=(h,), triangle=(h,))[kind]
 
 def room_bodies(
-    room: Room,
+    room: Room, # in numbers
 ) -> tuple: # list of bodies, list of lights, camera
     "What the renderer draws"
     eye = np.array([RING*np.cos(room.angle), RING*np.sin(room.angle), EYE])
@@ -107,16 +108,6 @@ def room_bodies(
                for i, (kind, h, p, t, c) in enumerate(zip(room.kinds, room.heights, room.places, room.turns, room.colours))]
     lights = [Light(eye, camera.forward, .62, ambient=.36, specular=.3), Light((*room.lamp, 4.5), (0, 0, -1), .65, specular=.1, directional=False, shadow=True, cutoff=75, exponent=6)]
     return bodies, lights, camera
-
-# %% ../../nbs/45_scenes.objects_room.ipynb #4e46bc48
-def close_ranks(
-    labels: np.ndarray, # (H, W) whole numbers, 0 is background
-) -> np.ndarray: # (H, W) uint8
-    "Number the labels that occur 1, 2, 3, … in their order; 0 stays"
-    there = np.zeros(int(labels.max()) + 1, bool)
-    there[labels] = True
-    there[0] = False
-    return np.where(labels > 0, there.cumsum()[labels], 0).astype(np.uint8)
 
 # %% ../../nbs/45_scenes.objects_room.ipynb #5cf4dc27
 class ObjectsRoomScenes(RenderedScenes):
@@ -132,4 +123,4 @@ class ObjectsRoomScenes(RenderedScenes):
             room = sample_room(rng, *VARIANTS[self.variant])
             labels = np.maximum(r.place(*room_bodies(room)).idents() - (BACKGROUND - 1), 0)
             if (np.bincount(labels.ravel(), minlength=len(room.kinds) + 1)[1:] >= least).all(): break
-        return r.picture(), close_ranks(labels), ''
+        return r.picture(), renumber(labels), ''

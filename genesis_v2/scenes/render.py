@@ -1,4 +1,4 @@
-"""One compiled model and one renderer, used for every scene: pictures and exact masks at hundreds per second, on a machine without a screen.
+"""One compiled model and one renderer, used for every scene: pictures and exact masks, many times as fast as one by one, on a machine without a screen.
 
 Docs: https://genesis-v2.github.io/genesis_v2/scenes.render.html.md"""
 
@@ -6,11 +6,12 @@ Docs: https://genesis-v2.github.io/genesis_v2/scenes.render.html.md"""
 
 # %% auto #0
 __all__ = ['NEAR', 'FAR', 'SHADOW_CLIP', 'NoRenderer', 'gl_backend', 'load_mujoco', 'render_trouble', 'can_render', 'Body',
-           'Light', 'Camera', 'yaw', 'Renderer', 'mesh', 'keep_renderer', 'RenderedScenes']
+           'Light', 'Camera', 'yaw', 'Renderer', 'mesh', 'keep_renderer', 'gl_driver', 'RenderedScenes']
 
 # %% ../../nbs/44_scenes.render.ipynb #bbbf9998
-import atexit, ctypes, functools, os, sys, threading
-from importlib.metadata import PackageNotFoundError, version
+import atexit, contextlib, ctypes, functools, os, sys, threading
+from importlib import import_module
+from importlib.metadata import version
 from typing import NamedTuple
 import numpy as np
 from ..data.recipe import Recipe, Scenes
@@ -60,6 +61,7 @@ def gl_backend(
 @functools.lru_cache(maxsize=1)
 def load_mujoco():
     "The module `mujoco`, with a way to draw; `NoRenderer` if that cannot be had"
+    with contextlib.suppress(ImportError): import_module('triton')         # before Mesa: both bring an LLVM, and Triton's crashes if it comes second, in the first `torch.compile`
     if 'mujoco' not in sys.modules:
         if (backend := gl_backend()): os.environ['MUJOCO_GL'] = backend
         os.environ.setdefault('LP_NUM_THREADS', '0')
@@ -67,10 +69,11 @@ def load_mujoco():
     except ModuleNotFoundError as e:
         if e.name != 'mujoco': raise NoRenderer(f"cannot import MuJoCo: {e}. Install what is missing: pip install 'genesis_v2[scenes]'") from None
         raise NoRenderer("MuJoCo is not installed: pip install 'genesis_v2[scenes]'") from None
-    except Exception as e: raise NoRenderer(f'MuJoCo cannot draw with MUJOCO_GL={os.environ.get("MUJOCO_GL")!r}: {e}'.replace('\n', ' ')) from e
-    if not hasattr(mujoco, 'GLContext'): raise NoRenderer(f'MuJoCo was imported with MUJOCO_GL={os.environ.get("MUJOCO_GL")!r}, which draws nothing: set it to egl or osmesa before Python starts')
+    except Exception as e: raise NoRenderer(f'MuJoCo cannot draw with MUJOCO_GL={os.environ.get("MUJOCO_GL")!r}: {e}. Set it to egl or osmesa, or do not set it'.replace('\n', ' ')) from e
+    if not hasattr(mujoco, 'GLContext'): raise NoRenderer(f'MuJoCo was imported with MUJOCO_GL={os.environ.get("MUJOCO_GL")!r}, which draws nothing: set it to egl or osmesa, or do not set it')
     if sys.platform.startswith('linux') and 'glfw' in mujoco.GLContext.__module__ and not (os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY')):
-        raise NoRenderer('MuJoCo was imported for drawing in windows, but there is no screen: set MUJOCO_GL to egl or osmesa before Python starts, or do not import mujoco before scenes are drawn')
+        raise NoRenderer("MUJOCO_GL is 'glfw', which draws in windows, and there is no screen here: set it to egl or osmesa, or do not set it" if os.environ.get('MUJOCO_GL') == 'glfw' else
+                         'mujoco had been imported, for drawing in windows, before scenes were to be drawn, and there is no screen here: set MUJOCO_GL to egl or osmesa before Python starts')
     return mujoco
 
 # %% ../../nbs/44_scenes.render.ipynb #15066d7f
@@ -199,7 +202,7 @@ class Renderer:
     def place(self,
         bodies: list, # of `Body`
         lights: list, # of `Light`
-        camera: Camera,
+        camera: Camera, # where from
     ): # this renderer
         "Set the scene that the next calls draw"
         if len(bodies) > len(self._geoms): raise ValueError(f'{len(bodies)} bodies: this renderer takes {len(self._geoms)} (max_bodies)')
@@ -279,10 +282,25 @@ def keep_renderer(
     if key not in _kept: _kept[key] = make()
     return _kept[key]
 
+# %% ../../nbs/44_scenes.render.ipynb #d923cd68
+@functools.lru_cache(maxsize=1)
+def gl_driver() -> str: # for instance 'llvmpipe (LLVM 15.0.6, 256 bits), 4.5 (Compatibility Profile) Mesa 22.3.6'
+    "What OpenGL draws with here: renderer and version, as it names them; `NoRenderer` if there is nothing"
+    mj, gl = load_mujoco(), None
+    try:
+        gl = mj.GLContext(16, 16)
+        gl.make_current()
+        from OpenGL import GL
+        return ', '.join(GL.glGetString(k).decode(errors='replace') for k in (GL.GL_RENDERER, GL.GL_VERSION))
+    except Exception as e: raise NoRenderer(f'OpenGL does not say what it draws with: {e}') from e
+    finally:
+        if gl is not None: gl.free()
+        Renderer._current = None, None                                           # whoever draws next makes its own context current again
+
 # %% ../../nbs/44_scenes.render.ipynb #a1255b4d
 class RenderedScenes(Recipe):
     "Base class of recipes that render: `n` scenes from a seed, in blocks of scene numbers"
-    licence, variants, heldout = 'made by this package, on your machine; nobody else has rights in them', ('train',), ()
+    licence, variants, heldout = 'made by this package, on your machine; nobody else has rights in them', ('default',), ()
     _splits = ('train', 'valid', 'test')
 
     def __init__(self,
@@ -339,11 +357,10 @@ class RenderedScenes(Recipe):
         images, labels, said = zip(*(self.scene(split, i) for i in range(start, stop)))
         return Scenes(np.stack(images), np.stack(labels), [split]*(stop - start), [f'{self.name}/seed={self.seed}/{self.variant}/{split}#{i}{s}' for i, s in zip(range(start, stop), said)])
 
-    def inputs(self):
-        if (trouble := render_trouble()): raise NoRenderer(trouble)
-        return []
+    def inputs(self): return []
 
-    def settings(self):
-        try: mujoco = version('mujoco')
-        except PackageNotFoundError: mujoco = None
-        return super().settings() | {k: getattr(self, k) for k in ('n', 'n_valid', 'n_test', 'variant', 'seed', 'block')} | dict(mujoco=mujoco)
+    def settings(self): return super().settings() | {k: getattr(self, k) for k in ('n', 'n_valid', 'n_test', 'variant', 'seed', 'block')}
+
+    def machine(self):
+        if (trouble := render_trouble()): raise NoRenderer(trouble)
+        return dict(mujoco=version('mujoco'), renderer=gl_driver())

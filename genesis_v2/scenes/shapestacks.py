@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 from PIL import Image
-from ..data.recipe import BadFile, MissingRaw, centre_crop, resize_bilinear, resize_nearest
+from ..data.images import SUFFIXES, load_image
+from ..data.recipe import MissingRaw, centre_crop, resize_bilinear, resize_nearest
 from .render import Body, Camera, Light, RenderedScenes, Renderer, keep_renderer, load_mujoco, yaw
 
 # %% ../../nbs/46_scenes.shapestacks.ipynb #221d4b84
@@ -114,19 +115,15 @@ def texture_files(
     folder: str|Path, # with pictures, or with subfolders `wall` and `floor` of pictures
 ) -> tuple: # files for walls, files for floors
     "The pictures that a folder offers as textures"
-    folder, kinds = Path(folder), {'.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff'}
+    folder = Path(folder)
     if not folder.is_dir(): raise MissingRaw(f'{folder}: no such folder of textures')
     parts = [folder/p if (folder/p).is_dir() else folder for p in ('wall', 'floor')]
-    files = tuple(tuple(sorted(f for f in p.iterdir() if f.suffix.lower() in kinds and f.is_file())) for p in parts)
+    files = tuple(tuple(sorted(f for f in p.iterdir() if f.suffix.lower() in SUFFIXES and f.is_file())) for p in parts)
     for p, found in zip(parts, files):
-        if not found: raise MissingRaw(f'{p} has no pictures to use as textures ({", ".join(sorted(kinds))})')
+        if not found: raise MissingRaw(f'{p} has no pictures to use as textures ({", ".join(sorted(SUFFIXES))})')
     return files
 
-def _read_texture(f):
-    "A picture of any size → (512, 512, 3) uint8"
-    try:
-        with Image.open(f) as im: return np.asarray(im.convert('RGB').resize((TEX, TEX), Image.Resampling.LANCZOS))
-    except Exception as e: raise BadFile(f'{f} cannot be read as a picture: {e}') from None
+def _read_texture(f): return np.asarray(load_image(f).resize((TEX, TEX), Image.Resampling.LANCZOS))  # a picture of any size → (512, 512, 3) uint8
 
 # %% ../../nbs/46_scenes.shapestacks.ipynb #8ef9e5ff
 COLOURS = np.array([(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (0, 1, 1), (1, 0, 1)], float)
@@ -142,13 +139,13 @@ class Tower(NamedTuple):
     vpsf: int=0 # this shape, counted from 1, has no flat top and carries another; 0 if nowhere
 
 def volumes(
-    tower: Tower,
+    tower: Tower, # of n shapes
 ) -> np.ndarray: # (n,) cubic metres
     "What the shapes weigh, their density being 1"
     return np.array([dict(box=8, cylinder=2*np.pi, sphere=4/3*np.pi)[k] for k in tower.kinds])*tower.sizes.prod(1)
 
 def centres_above(
-    tower: Tower,
+    tower: Tower, # of n shapes
 ) -> np.ndarray: # (n − 1, 2) metres
     "Centre of mass of all that is above each shape but the last"
     m = volumes(tower)[:, None]
@@ -165,7 +162,7 @@ def overhang(
     return np.linalg.norm(offset) - (size[0] if kind == 'cylinder' else 0)
 
 def should_stand(
-    tower: Tower,
+    tower: Tower, # of n shapes
 ) -> bool:
     "Is every centre of mass above the area that carries it?"
     return all(overhang(tower.kinds[i], tower.sizes[i], tower.turns[i], c - tower.places[i, :2]) <= 1e-9 for k, c in enumerate(centres_above(tower)) for i in (k, k + 1))
@@ -216,7 +213,7 @@ def sample_tower(
 
 # %% ../../nbs/46_scenes.shapestacks.ipynb #04c2926f
 def settle(
-    tower: Tower,
+    tower: Tower, # of n shapes
     seconds: float=2., # of simulated time
     enough: float=.3, # metres; stop when a shape has moved so far
 ) -> tuple: # metres that the shape that moved farthest has moved; (n, 3) where the shapes are then; (n, 3, 3) and how they are turned
@@ -238,7 +235,7 @@ def settle(
 SUNS = [((0, 0, 20), (0, 0, -1))] + [((9*a, 9*b, 20), (-9*a, -9*b, -20)) for a in (-1, 1) for b in (-1, 1)]
 
 def stack_bodies(
-    tower: Tower,
+    tower: Tower, # of n shapes
     wall: str='wall0', # material of the walls
     floor: str='floor0', # material of the floor
     sun: int=0, # which one casts shadows, 0 to 4

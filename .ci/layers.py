@@ -15,7 +15,7 @@ LAYERS = [
     ('models',     ['models']),
     ('data',       ['data']),
     ('rendering',  ['scenes']),
-    ('plots',      ['plots']),
+    ('plots',      ['plots', 'graphical_models']),
     ('training',   ['learner']),
     ('evaluation', ['evaluation', 'fid']),
     ('runs',       ['runs']),

@@ -1,3 +1,5 @@
 """Every model of the package, by name; all return the same kind of result, `SceneOutput`."""
 from genesis_v2.models.base import MODELS, SceneModel, SceneOutput
+from genesis_v2.models.genesis import GENESIS
 from genesis_v2.models.genesisv2 import GenesisV2
+from genesis_v2.models.monet import MONet

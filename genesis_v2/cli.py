@@ -318,7 +318,7 @@ def info(args):
     return 0
 
 # %% ../nbs/80_cli.ipynb #23626243
-TRAIN_MODELS = ['genesis_v2']    # the names in `models.MODELS`, which only torch could load
+TRAIN_MODELS = ['genesis_v2', 'monet', 'genesis', 'slot_attention', 'vae']    # the names in `models.MODELS`, which only torch could load
 
 TRAIN_OPTIONS = dict(                                                       # setting → kind, stand-in for the value, help
     steps=(_whole(1), 'N', 'iterations in all'), img_size=(_whole(16, 1024), 'H', 'image side in pixels, a power of two'), slots=(_whole(1, 32), 'K', 'slots'),
@@ -350,7 +350,7 @@ def _parser():
     q = command('train', train, 'train a model; without arguments, on the embedded sprites, in minutes',
                 'Train a model on the embedded sprites, or on data of your own; without arguments, in minutes. The same command goes on with an interrupted run. Ctrl-C stops after the step and saves.')
     q.add_argument('--model', choices=TRAIN_MODELS, default='genesis_v2', help='which model')
-    q.add_argument('--preset', choices=['quick', 'paper'], default='quick', help='settings to start from: for minutes on a CPU, or of the paper')
+    q.add_argument('--preset', choices=['quick', 'paper', 'original'], default='quick', help="settings to start from: for minutes on a CPU, of the paper, or, for monet, of its own authors")
     q.add_argument('--data', default='sprites', metavar='DATA', help='what to train on: sprites, a prepared file (.h5) or a folder of pictures')
     q.add_argument('--out', metavar='FOLDER', help='run folder (default: runs/DATA-SEED, with the name of the model if it is another)')
     q.add_argument('--seed', type=_whole(0), default=0, metavar='N', help='weights, order of images and all draws')

@@ -16,9 +16,9 @@ LAYERS = [
     ('data',       ['data']),
     ('rendering',  ['scenes']),
     ('plots',      ['plots', 'graphical_models']),
-    ('training',   ['learner']),
+    ('training',   ['learner', 'watch']),
     ('evaluation', ['evaluation', 'fid']),
-    ('runs',       ['runs']),
+    ('runs',       ['runs', 'tables']),
     ('widgets',    ['widgets']),
     ('commands',   ['cli']),
 ]

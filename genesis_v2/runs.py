@@ -25,6 +25,7 @@ from .files import write_atomically, write_json
 from .geco import goal_from_rmse
 from .learner import scene_learner
 from .models import MODELS, SceneModel
+from .watch import CollapseWatch
 
 # %% ../nbs/74_runs.ipynb #b45881b7
 PRESETS = dict(
@@ -239,6 +240,7 @@ def train_run(
     if learn.step < s['steps']:
         before = run.config.get('commands', []) if learn.step else []
         write_json(run.config_file, dict(settings=s, version=__version__, commands=before + [c for c in [command] if c and c not in before[-1:]]))
+        if not hasattr(learn, 'collapse_watch'): learn.add_cb(CollapseWatch())
         with learn.no_logging(): done = learn.fit_steps(s['steps'])
         if not done: return None
     report = dict(evaluate(learn, test, n=min(n, len(test))), source=s['data'], split=split, max_sprites=s['max_sprites'])

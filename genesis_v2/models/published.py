@@ -48,7 +48,7 @@ def _join_halves(state):
         state[k.replace('.h_norm.', '.norm.')] = torch.cat([h, g]) if h.ndim else h
     for end in ('weight', 'bias'):
         halves = [state.pop(f'att_process.core.{k}.{end}', None) for k in ('q_z_mean', 'q_z_var.0')]
-        if None in [type(h) if h is None else h.ndim for h in halves] or any(h is None for h in halves): raise ValueError(f'att_process.core.q_z_mean.{end} or q_z_var.0.{end} is missing')
+        if any(h is None for h in halves): raise ValueError(f'att_process.core.q_z_mean.{end} or q_z_var.0.{end} is missing')
         state[f'att_process.core.q_z.{end}'] = torch.cat(halves)
     return state
 

@@ -11,14 +11,14 @@ from pathlib import Path
 LAYERS = [
     ('files',      ['files']),
     ('maths',      ['kernels', 'likelihood', 'icsbp', 'latents', 'geco', 'metrics']),
-    ('networks',   ['layers', 'backbone', 'decoder']),
+    ('networks',   ['layers', 'backbone', 'decoder', 'component_vae', 'graphical_models']),
     ('models',     ['models']),
     ('data',       ['data']),
     ('rendering',  ['scenes']),
-    ('plots',      ['plots']),
-    ('training',   ['learner']),
+    ('plots',      ['plots', 'graphical_models']),
+    ('training',   ['learner', 'watch']),
     ('evaluation', ['evaluation', 'fid']),
-    ('runs',       ['runs']),
+    ('runs',       ['runs', 'tables']),
     ('widgets',    ['widgets']),
     ('commands',   ['cli']),
 ]

@@ -238,7 +238,8 @@ def _read_checkpoint(learn, path):
         i, _, name = k.partition('.')
         if not (i.isdecimal() and int(i) < len(params) and name): raise ValueError(f'{path} is of another run: there is no parameter for opt.{k[:100]}')
         if v.shape not in (params[int(i)].shape, ()) or not v.is_floating_point(): raise ValueError(f'{path} is of another run: opt.{k[:100]} is {v.dtype} {list(v.shape)[:8]}')
-        if v.shape == params[int(i)].shape: v = torch.empty_like(params[int(i)], dtype=v.dtype).copy_(v)  # in the weight's memory layout, as fused Adam assumes
+        # a copy, because safetensors gives views of the file; in the weight's memory layout, as fused Adam assumes
+        v = torch.empty_like(params[int(i)], dtype=v.dtype).copy_(v) if v.shape == params[int(i)].shape else v.clone()
         state.setdefault(int(i), {})[name] = v
     return part('model'), part('objective'), state, step
 

@@ -9,7 +9,8 @@ __all__ = ['NEAR', 'FAR', 'SHADOW_CLIP', 'NoRenderer', 'gl_backend', 'load_mujoc
            'Light', 'Camera', 'yaw', 'Renderer', 'mesh', 'keep_renderer', 'gl_driver', 'RenderedScenes']
 
 # %% ../../nbs/44_scenes.render.ipynb #bbbf9998
-import atexit, ctypes, functools, os, sys, threading
+import atexit, contextlib, ctypes, functools, os, sys, threading
+from importlib import import_module
 from importlib.metadata import version
 from typing import NamedTuple
 import numpy as np
@@ -60,6 +61,7 @@ def gl_backend(
 @functools.lru_cache(maxsize=1)
 def load_mujoco():
     "The module `mujoco`, with a way to draw; `NoRenderer` if that cannot be had"
+    with contextlib.suppress(ImportError): import_module('triton')         # before Mesa: both bring an LLVM, and Triton's crashes if it comes second, in the first `torch.compile`
     if 'mujoco' not in sys.modules:
         if (backend := gl_backend()): os.environ['MUJOCO_GL'] = backend
         os.environ.setdefault('LP_NUM_THREADS', '0')

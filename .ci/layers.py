@@ -18,7 +18,7 @@ LAYERS = [
     ('plots',      ['plots']),
     ('training',   ['learner']),
     ('evaluation', ['evaluation', 'fid']),
-    ('runs',       ['runs']),
+    ('runs',       ['runs', 'bench']),
     ('widgets',    ['widgets']),
     ('commands',   ['cli']),
 ]

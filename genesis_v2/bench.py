@@ -35,7 +35,7 @@ from .latents import mc_kl
 from .models import GenesisV2, genesisv2
 from .runs import can_compile, fast_precision
 
-# %% ../nbs/78_bench.ipynb #e5cd12d1
+# %% ../nbs/78_bench.ipynb #3112a39e
 class NaiveGenesisV2(GenesisV2):
     "GENESIS-V2 one image and one slot at a time, in float32: same parameters, same numbers"
     def _forward(self, x, seed_scores, noise, n_slots, flexible):
@@ -62,7 +62,7 @@ class NaiveGenesisV2(GenesisV2):
         log_s, log_m, seeds = torch.zeros_like(zeta[:, 0]), [], []
         for _ in range(n_slots - 1):
             i = [(s.detach().exp() * c[0]).argmax() for s, c in zip(log_s, seed_scores)]                        # image by image
-            u = torch.stack([z.flatten(1)[:, j] for z, j in zip(zeta, i)])                                      # (B, E)
+            u = torch.cat([z.flatten(1).index_select(1, j[None]).T for z, j in zip(zeta, i)])                                   # (B, E)
             alpha = clamp_straight_through(psi(zeta.movedim(1, -1), u[:, None, None], self.log_sigma.exp()), 0.01, 0.99)
             log_m.append(log_s + alpha.log())
             log_s = log_s + (1 - alpha).log()

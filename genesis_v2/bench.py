@@ -422,7 +422,7 @@ def parts_table(
     return (_table(['part of a step', 'time', 'share'], rows + [['rest', _time(max(0, rest)), f"{rest / report['profiled']:.1%}"], ['in all', _time(report['profiled']), '100%']])
             + f"\n({report['variant']}, not compiled; without the profiler a step takes {_time(report['unprofiled'])})")
 
-# %% ../nbs/78_bench.ipynb #e2385a6e
+# %% ../nbs/78_bench.ipynb #af501a0b
 class _TrainClock(Callback):
     "Time between the first training batch and the last one"
     order = -1000
@@ -441,7 +441,7 @@ def bench_learner(
     precision = precision or fast_precision(device)
     dls = scene_dataloaders('sprites', img_size=size.img_size, bs=size.bs, n_valid=size.bs, n=size.bs * 4, device=torch.device(device), on_device=True)
     clock = _TrainClock(device)
-    learn = scene_learner(dls, img_size=size.img_size, n_slots=size.slots, width=size.width, precision=precision, eval_every=10**9, cbs=clock)
+    learn = scene_learner(dls, img_size=size.img_size, n_slots=size.slots, width=size.width, precision=precision, eval_every=10**9, cbs=[clock])
     learn.model.to(device)
     bare = BareLoop(Variant('', channels_last=True, precision=precision, fused=True), size, device)
     def loop():

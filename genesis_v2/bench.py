@@ -10,7 +10,7 @@ __all__ = ['VARIANTS', 'AXES', 'PARTS', 'NaiveGenesisV2', 'Variant', 'usable_var
            'bench_sweep', 'sweep_table', 'plot_sweep', 'parts_of_events', 'bench_parts', 'parts_table', 'bench_learner',
            'learner_table']
 
-# %% ../nbs/78_bench.ipynb #0c286936
+# %% ../nbs/78_bench.ipynb #82bff2f3
 import ctypes, gc, math, os, platform, statistics, time
 from collections import defaultdict
 from contextlib import contextmanager
@@ -22,13 +22,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from fastai.callback.core import Callback
+from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils.flop_counter import FlopCounterMode
 from . import __version__
 from .data.loaders import scene_dataloaders
 from .geco import GECO
-from .icsbp import clamp_straight_through
+from .icsbp import clamp_straight_through, coordinate_grid
 from .kernels import get_kernel
 from .learner import OPTIMIZERS, scene_learner
 from .likelihood import mask_kl, sgmm_nll
@@ -36,7 +37,7 @@ from .latents import mc_kl
 from .models import GenesisV2, genesisv2
 from .runs import can_compile, fast_precision
 
-# %% ../nbs/78_bench.ipynb #3112a39e
+# %% ../nbs/78_bench.ipynb #f65257d4
 class NaiveGenesisV2(GenesisV2):
     "GENESIS-V2 one image and one slot at a time, in float32: same parameters, same numbers"
     def _forward(self, x, seed_scores, noise, n_slots, flexible):
@@ -48,7 +49,7 @@ class NaiveGenesisV2(GenesisV2):
         features = [(self.feature_head(e) * m.exp()[:, None]).sum((2, 3)) / (m.exp().sum((1, 2))[:, None] + 1e-5) for m in log_m]
         mu, sigma = zip(*(self.posterior(f) for f in features))
         z = [m + s * noise[:, k] for k, (m, s) in enumerate(zip(mu, sigma))]
-        components, logits = zip(*((o[:, :3].sigmoid(), o[:, 3]) for o in (self.decoder(z_k) for z_k in z)))
+        components, logits = zip(*((o[:, :3].sigmoid(), o[:, 3]) for o in map(self._decode, z)))
         log_m, components, log_pi = torch.stack(log_m, 1), torch.stack(components, 1), torch.stack(logits, 1).log_softmax(1)
         recon = sum(log_pi[:, k, None].exp() * components[:, k] for k in range(n_slots))
         kl = torch.stack([mc_kl(z_k[:, None], (m[:, None], s[:, None]), p)[:, 0] for z_k, m, s, p in zip(z, mu, sigma, self._priors(z))], 1)
@@ -69,6 +70,13 @@ class NaiveGenesisV2(GenesisV2):
             log_s = log_s + (1 - alpha).log()
             seeds.append(torch.stack([torch.stack([j // w, j % w]) for j in i]))
         return log_m + [log_s], torch.stack(seeds, 1) if seeds else torch.zeros(len(zeta), 0, 2, dtype=torch.long, device=zeta.device)
+
+    def _decode(self, z_k):
+        "Appearance and mask logit of one slot (B, 4, H, H)"
+        d = self.decoder
+        x = torch.cat([z_k[:, :, None, None].expand(-1, -1, d.grid, d.grid), coordinate_grid(d.grid, d.grid, device=z_k.device).expand(len(z_k), -1, -1, -1)], 1)
+        for layer in d.layers: x = nn.ConvTranspose2d.forward(layer, x) if isinstance(layer, nn.ConvTranspose2d) else layer(x)
+        return x
 
     def _priors(self, z):
         "Mean and standard deviation of p(z_k | z_1 … z_{k−1}), slot after slot"

@@ -164,7 +164,7 @@ class BareLoop:
         state = [v for s in self.opt.state.values() for v in s.values() if torch.is_tensor(v)]
         return sum(t.numel() * t.element_size() for t in [*self.model.parameters(), *state])
 
-# %% ../nbs/78_bench.ipynb #80c7b5cc
+# %% ../nbs/78_bench.ipynb #741ce8d3
 def _wait(device):
     "Until the device has done what it was told"
     if str(device).startswith('cuda'): torch.cuda.synchronize(device)
@@ -174,20 +174,22 @@ def interleave(
     rounds: int=5, # of measurements
     seconds: float=0.5, # that a measurement takes at least; fast functions are called several times
     device='cpu', # to wait for
-) -> tuple: # name → seconds of the first call; name → list of seconds per call, one for each round
+) -> tuple: # name → seconds of the first call; name → list of seconds per call, one for each round; the same in processor time
     "Time functions in turns"
     def once(f, n=1):
         _wait(device)
-        start = time.perf_counter()
+        start = time.perf_counter(), time.process_time()
         for _ in range(n): f()
         _wait(device)
-        return (time.perf_counter() - start) / n
-    first = {k: once(f) for k, f in works.items()}
-    calls = {k: max(1, math.ceil(seconds / once(f))) for k, f in works.items()}
-    times = {k: [] for k in works}
+        return (time.perf_counter() - start[0]) / n, (time.process_time() - start[1]) / n
+    first = {k: once(f)[0] for k, f in works.items()}
+    calls = {k: 1 if seconds <= 0 or first[k] > 100 * seconds else max(1, math.ceil(seconds / once(f)[0])) for k, f in works.items()}
+    times, processor = {k: [] for k in works}, {k: [] for k in works}
     for _ in range(rounds):
-        for k, f in works.items(): times[k].append(once(f, calls[k]))
-    return first, times
+        for k, f in works.items():
+            wall, cpu = once(f, calls[k])
+            times[k].append(wall), processor[k].append(cpu)
+    return first, times, processor
 
 # %% ../nbs/78_bench.ipynb #46dbf045
 def peak_memory(
@@ -236,10 +238,10 @@ def large_matmul(
     a, b = (torch.randn(n, n, device=device).to(torch.bfloat16 if precision == 'bf16' else torch.float32) for _ in range(2))
     return lambda: a @ b, 2 * n**3
 
-# %% ../nbs/78_bench.ipynb #21c99acc
-def _summary(times, reference):
-    "Median, spread, and the median of the ratios within rounds"
-    return dict(seconds=statistics.median(times), low=min(times), high=max(times), speedup=statistics.median(r / t for r, t in zip(reference, times)))
+# %% ../nbs/78_bench.ipynb #5f04da0b
+def _ratio(a, b):
+    "Median of the ratios within rounds"
+    return statistics.median(x / y for x, y in zip(a, b))
 
 def bench_paths(
     size: Size=Size(), # of the step
@@ -255,12 +257,14 @@ def bench_paths(
     res = {}
     for what in ('training', 'inference'):
         works = {k: l.train if what == 'training' else l.infer for k, l in loops.items()}
-        first, times = interleave(works | {p: f for p, (f, _) in limits.items()}, rounds, seconds, device)
+        first, times, processor = interleave(works | {p: f for p, (f, _) in limits.items()}, rounds, seconds, device)
         count = {m: flops(size, m, what == 'training') for m in (NaiveGenesisV2, GenesisV2)}
         rate = {p: n / statistics.median(times[p]) for p, (_, n) in limits.items()}
         rows = []
         for v in variants:
-            row = dict(name=v.name, **_summary(times[v.name], times['naive']))
+            t = times[v.name]
+            row = dict(name=v.name, seconds=statistics.median(t), low=min(t), high=max(t), speedup=_ratio(times['naive'], t), processor_seconds=statistics.median(processor[v.name]),
+                       processor_speedup=_ratio(processor['naive'], processor[v.name]))
             did = count[v.model] / row['seconds']
             peak = peak_memory(works[v.name], device)
             row |= dict(steps_per_s=1 / row['seconds'], images_per_s=size.bs / row['seconds'], peak_bytes=peak, state_bytes=loops[v.name].state_bytes(), flop=count[v.model], flop_per_s=did,
@@ -269,7 +273,7 @@ def bench_paths(
         res[what] = rows
     return res
 
-# %% ../nbs/78_bench.ipynb #b03cb384
+# %% ../nbs/78_bench.ipynb #13b8635d
 def _table(head, rows):
     "Columns of text, the first one left, the others right"
     rows = [head] + [[str(c) for c in r] for r in rows]
@@ -284,9 +288,9 @@ def paths_table(
     "The report of `bench_paths` to read"
     res = []
     for what in ('training', 'inference'):
-        rows = [[r['name'], _time(r['seconds']), f"{_time(r['low'])} – {_time(r['high'])}", f"{r['steps_per_s']:.3g}", f"{r['images_per_s']:.3g}", f"{r['speedup']:.2f}×", '–' if r['peak_bytes'] is None else f"{r['peak_bytes'] / 2**20:,.0f}",
+        rows = [[r['name'], _time(r['seconds']), f"{_time(r['low'])} – {_time(r['high'])}", f"{r['steps_per_s']:.3g}", f"{r['images_per_s']:.3g}", f"{r['speedup']:.2f}×", f"{r['processor_speedup']:.2f}×", '–' if r['peak_bytes'] is None else f"{r['peak_bytes'] / 2**20:,.0f}",
                  f"{r['flop'] / 1e9:.3g}", f"{r['flop_per_s'] / 1e9:,.0f}", f"{r['share_of_matmul']:.0%}", '' if r['compile_seconds'] is None else f"{r['compile_seconds']:.0f} s"] for r in report[what]]
-        res.append(_table([what, 'step', 'from – to', 'steps/s', 'images/s', 'speed', 'MiB', 'GFLOP', 'GFLOP/s', 'of matmul', 'compiling'], rows))
+        res.append(_table([what, 'step', 'from – to', 'steps/s', 'images/s', 'speed', 'by CPU time', 'MiB', 'GFLOP', 'GFLOP/s', 'of matmul', 'compiling'], rows))
     return '\n\n'.join(res)
 
 # %% ../nbs/78_bench.ipynb #3178bb82
@@ -297,7 +301,7 @@ def growth(
     "Exponent of a power law, fitted by least squares in logarithms"
     return float(np.polyfit(np.log(values), np.log(seconds), 1)[0])
 
-# %% ../nbs/78_bench.ipynb #f6fbbe0a
+# %% ../nbs/78_bench.ipynb #f8b3738b
 AXES = dict(img_size='image side', slots='K', bs='batch', width='width')
 
 def sweep_values(
@@ -320,7 +324,7 @@ def bench_sweep(
         if axis not in AXES: raise ValueError(f'no axis {axis!r}: choose from {sorted(AXES)}')
         for v in (VARIANTS[0], usable_variants(device, compile=False)[-1]):
             loops = {p: BareLoop(v, Size(**{**vars(size), axis: p}), device) for p in points}
-            _, times = interleave({p: l.train for p, l in loops.items()}, rounds, seconds, device)
+            _, times, _ = interleave({p: l.train for p, l in loops.items()}, rounds, seconds, device)
             took = [statistics.median(times[p]) for p in points]
             res.append(dict(axis=axis, name='naive' if v is VARIANTS[0] else 'fast, not compiled', values=points, seconds=took, peak_bytes=[peak_memory(l.train, device) for l in loops.values()],
                             exponent=growth(points, took) if len(points) > 1 else None))
@@ -377,7 +381,7 @@ def _marked(loop):
         del loop.model._mixture
         loop.opt.step = real
 
-# %% ../nbs/78_bench.ipynb #01ee121d
+# %% ../nbs/78_bench.ipynb #d25f6968
 def parts_of_events(
     events, # of a torch profile, on the CPU
     own, # event → its own time, without the operations it calls
@@ -410,7 +414,7 @@ def bench_parts(
     variant, cuda = variant or usable_variants(device, compile=False)[-1], str(device).startswith('cuda')
     if variant.compile or variant.model is not GenesisV2: raise ValueError('parts can be told apart in the batched model only, and only before a compiler has merged them')
     loop = BareLoop(variant, size, device)
-    _, times = interleave(dict(step=loop.train), rounds=3, seconds=0, device=device)
+    _, times, _ = interleave(dict(step=loop.train), rounds=3, seconds=0, device=device)
     with _marked(loop):
         loop.train()
         _wait(device)
@@ -434,13 +438,16 @@ def parts_table(
     return (_table(['part of a step', 'time', 'share'], rows + [['rest', _time(max(0, rest)), f"{rest / report['profiled']:.1%}"], ['in all', _time(report['profiled']), '100%']])
             + f"\n({report['variant']}, not compiled; without the profiler a step takes {_time(report['unprofiled'])})")
 
-# %% ../nbs/78_bench.ipynb #af501a0b
+# %% ../nbs/78_bench.ipynb #3611a4a2
 class _TrainClock(Callback):
-    "Time between the first training batch and the last one"
+    "Time, on the wall and of the processor, between the first training batch and the last one"
     order = -1000
     def __init__(self, device): self.device = device
-    def before_train(self): _wait(self.device); self.start = time.perf_counter()
-    def after_train(self): _wait(self.device); self.seconds = time.perf_counter() - self.start
+    def _now(self):
+        _wait(self.device)
+        return np.array([time.perf_counter(), time.process_time()])
+    def before_train(self): self.start = self._now()
+    def after_train(self): self.seconds = self._now() - self.start
 
 def bench_learner(
     size: Size=Size(), # of the step
@@ -448,7 +455,7 @@ def bench_learner(
     rounds: int=5, # of measurements
     steps: int=10, # in each
     precision: str|None=None, # 'fp32' or 'bf16'; what the hardware likes if None
-) -> dict: # seconds per step of both, and their ratio
+) -> dict: # seconds per step of both, their ratio and difference; the same in processor time
     "A step of `fit_steps` against a step of a bare loop over the same batches"
     precision = precision or fast_precision(device)
     dls = scene_dataloaders('sprites', img_size=size.img_size, bs=size.bs, n_valid=size.bs, n=size.bs * 4, device=torch.device(device), on_device=True)
@@ -466,16 +473,19 @@ def bench_learner(
         with learn.no_bar(), learn.no_logging(): learn.fit_steps(learn.step + steps)
         return clock.seconds / steps
     loop(), fit()
-    times = [(loop(), fit()) for _ in range(rounds)]
-    by_loop, by_learner = zip(*times)
-    return dict(bare=statistics.median(by_loop), learner=statistics.median(by_learner), ratio=statistics.median(f / b for b, f in times), extra=statistics.median(f - b for b, f in times), rounds=rounds, steps=steps)
+    bare_times, fit_times = (np.array(t).T for t in zip(*((loop(), fit()) for _ in range(rounds))))       # each (2, rounds)
+    med = lambda t: [float(m) for m in np.median(t, 1)]
+    names = lambda *keys: [f'{p}{k}' for k in keys for p in ('', 'processor_')]
+    return dict(zip(names('bare', 'learner', 'ratio', 'extra'), med(bare_times) + med(fit_times) + med(fit_times / bare_times) + med(fit_times - bare_times)), rounds=rounds, steps=steps)
 
-# %% ../nbs/78_bench.ipynb #7827ca69
+# %% ../nbs/78_bench.ipynb #94d19da8
 def learner_table(
     report: dict, # made by `bench_learner`
 ) -> str:
     "The report of `bench_learner` to read"
-    return _table(['learner', 'step', 'ratio'], [['bare loop', _time(report['bare']), '1.000'], ['fit_steps', _time(report['learner']), f"{report['ratio']:.3f}"]]) + f"\n(in a round the learner takes {report['extra'] * 1e3:.2f} ms more for a step)"
+    rows = [[name, _time(report[k]), f"{report[k] / report['bare']:.3f}" if k == 'bare' else f"{report['ratio']:.3f}", _time(report[f'processor_{k}']), '1.000' if k == 'bare' else f"{report['processor_ratio']:.3f}"]
+            for name, k in (('bare loop', 'bare'), ('fit_steps', 'learner'))]
+    return _table(['learner', 'step', 'ratio', 'CPU time', 'ratio'], rows) + f"\n(the learner takes {report['processor_extra'] * 1e3:.2f} ms of CPU time more for a step)"
 
 # %% ../nbs/78_bench.ipynb #57ba27e9
 def loss_curve(

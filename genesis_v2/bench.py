@@ -164,7 +164,7 @@ class BareLoop:
         state = [v for s in self.opt.state.values() for v in s.values() if torch.is_tensor(v)]
         return sum(t.numel() * t.element_size() for t in [*self.model.parameters(), *state])
 
-# %% ../nbs/78_bench.ipynb #741ce8d3
+# %% ../nbs/78_bench.ipynb #65710a56
 def _wait(device):
     "Until the device has done what it was told"
     if str(device).startswith('cuda'): torch.cuda.synchronize(device)
@@ -183,12 +183,13 @@ def interleave(
         _wait(device)
         return (time.perf_counter() - start[0]) / n, (time.process_time() - start[1]) / n
     first = {k: once(f)[0] for k, f in works.items()}
-    calls = {k: 1 if seconds <= 0 or first[k] > 100 * seconds else max(1, math.ceil(seconds / once(f)[0])) for k, f in works.items()}
-    times, processor = {k: [] for k in works}, {k: [] for k in works}
-    for _ in range(rounds):
+    trial = {k: once(f) for k, f in works.items()}
+    calls = {k: max(1, math.ceil(seconds / t)) for k, (t, _) in trial.items()}
+    measured = {k: [trial[k]] if calls[k] == 1 else [] for k in works}                 # one long call is a measurement already
+    for r in range(rounds):
         for k, f in works.items():
-            wall, cpu = once(f, calls[k])
-            times[k].append(wall), processor[k].append(cpu)
+            if len(measured[k]) < rounds: measured[k].append(once(f, calls[k]))
+    times, processor = ({k: [m[i] for m in ms] for k, ms in measured.items()} for i in (0, 1))
     return first, times, processor
 
 # %% ../nbs/78_bench.ipynb #46dbf045

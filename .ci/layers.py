@@ -18,7 +18,7 @@ LAYERS = [
     ('plots',      ['plots', 'graphical_models']),
     ('training',   ['learner', 'watch']),
     ('evaluation', ['evaluation', 'fid']),
-    ('runs',       ['runs', 'tables']),
+    ('runs',       ['runs', 'tables', 'bench']),
     ('widgets',    ['widgets']),
     ('commands',   ['cli']),
 ]

@@ -6,7 +6,7 @@ Docs: https://genesis-v2.github.io/genesis_v2/learner.html.md"""
 
 # %% auto #0
 __all__ = ['OPTIMIZERS', 'Objective', 'WarmStart', 'StepSchedule', 'scalar_groups', 'SceneMetric', 'scene_metrics',
-           'SceneProgress', 'TrainingDiverged', 'StepCounter', 'RunFolder', 'scene_learner']
+           'SceneProgress', 'seed_draws', 'TrainingDiverged', 'StepCounter', 'RunFolder', 'scene_learner']
 
 # %% ../nbs/60_learner.ipynb #b4b590af
 import json, math, signal, threading
@@ -172,6 +172,15 @@ class SceneProgress(ProgressCallback):
         self.pbar.update(self.iter + 1)
         if self.training and self.iter % 50 == 0: self.pbar.comment = f'{self.smooth_loss.item():.1f}'
 
+# %% ../nbs/60_learner.ipynb #8c05d0a7
+def seed_draws(
+    seed: int, # from 0
+    device: torch.device, # where else than on the CPU random numbers are drawn
+):
+    "Seed the CPU's generator and the device's: their draws are those after `torch.manual_seed`"
+    torch.default_generator.manual_seed(seed)
+    if device.type == 'cuda': torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index].manual_seed(seed)
+
 # %% ../nbs/60_learner.ipynb #bb610fc5
 class TrainingDiverged(RuntimeError): "The loss became NaN or the ELBO exploded"
 
@@ -184,7 +193,7 @@ class StepCounter(Callback):
         every: int=50, # steps between looks at the flag that says whether training is sound
     ): self.seed, self.limit, self.every, self.stop_requested = seed, limit, every, False
 
-    def before_batch(self): torch.manual_seed(self.seed * 1_000_003 + (self.learn.step if self.training else 2**40 + self.iter))
+    def before_batch(self): seed_draws(self.seed * 1_000_003 + (self.learn.step if self.training else 2**40 + self.iter), self.xb[0].device)
     def after_loss(self):
         if not self.training: return
         with torch.no_grad():

@@ -10,14 +10,14 @@ from pathlib import Path
 
 LAYERS = [
     ('files',      ['files']),
-    ('maths',      ['kernels', 'likelihood', 'icsbp', 'latents', 'geco', 'metrics']),
+    ('maths',      ['kernels', 'likelihood', 'icsbp', 'latents', 'geco', 'metrics', 'draws']),
     ('networks',   ['layers', 'backbone', 'decoder']),
     ('models',     ['models']),
     ('data',       ['data']),
     ('rendering',  ['scenes']),
     ('plots',      ['plots']),
-    ('training',   ['learner']),
-    ('evaluation', ['evaluation', 'fid']),
+    ('training',   ['learner', 'distributed']),
+    ('evaluation', ['evaluation', 'fid', 'export']),
     ('runs',       ['runs']),
     ('widgets',    ['widgets']),
     ('commands',   ['cli']),

@@ -49,7 +49,8 @@ class Objective(Callback):
     def before_batch(self):
         if not self.yb: self.learn.yb = self.xb
 
-    def after_step(self): self.objective.update(self.pred.nll.detach())
+    def after_loss(self): self.learn.nll = self.pred.nll.detach().float().mean()         # where several processes train, their common mean takes its place
+    def after_step(self): self.objective.update(self.learn.nll)
 
 # %% ../nbs/60_learner.ipynb #a11a17ea
 class WarmStart(Callback):
@@ -204,7 +205,8 @@ class StepCounter(Callback):
         if not self.training: return
         self.learn.step += 1
         if self.learn.step % self.every == 0: self.check()
-        if self.stop_requested: raise CancelFitException()
+        if self.stops(): raise CancelFitException()
+    def stops(self): return self.stop_requested
 
 # %% ../nbs/60_learner.ipynb #5ac7b18e
 def _checkpoint_tensors(learn):

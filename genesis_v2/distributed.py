@@ -7,14 +7,14 @@ Docs: https://genesis-v2.github.io/genesis_v2/distributed.html.md"""
 # %% auto #0
 __all__ = ['join_processes', 'leave_processes', 'ShareOfBatch', 'Together']
 
-# %% ../nbs/64_distributed.ipynb #6617a380
+# %% ../nbs/64_distributed.ipynb #418b04c7
 import os, tempfile
 from datetime import timedelta
 from pathlib import Path
 import torch
 import torch.distributed as dist
 from fastai.callback.core import Callback, CancelValidException
-from fastai.learner import Learner
+from fastai.learner import AvgLoss, Learner
 from fastai.torch_core import num_distrib, rank_distrib
 from fastcore.basics import patch
 from .draws import share_of_draws
@@ -91,7 +91,7 @@ class Together(Callback):
     def before_validate(self):
         if self.rank: raise CancelValidException()
 
-# %% ../nbs/64_distributed.ipynb #58fe0d70
+# %% ../nbs/64_distributed.ipynb #c78bec5d
 def _first_to_all(data, device):
     "The bytes that the first process has, for everyone"
     n = torch.tensor([len(data) if data is not None else 0], device=device)
@@ -99,6 +99,12 @@ def _first_to_all(data, device):
     message = torch.frombuffer(bytearray(data), dtype=torch.uint8).to(device) if data is not None else torch.empty(n.item(), dtype=torch.uint8, device=device)
     dist.broadcast(message, 0)
     return message.cpu().numpy().tobytes()
+
+class _OwnLoss(AvgLoss):
+    "fastai's validation loss without its call to the other processes, which are not there"
+    def accumulate(self, learn):
+        self.total += learn.loss.detach() * len(learn.x)
+        self.count += len(learn.x)
 
 @patch
 def distribute(self: Learner,
@@ -112,6 +118,7 @@ def distribute(self: Learner,
     train.bs = train.sampler.bs
     join_processes(device.type)
     self.model.to(device)
+    self.recorder.loss = _OwnLoss()
     if rank:
         for cb in [cb for cb in self.cbs if cb.name in ('run_folder', 'progress', 'progress_lines')]: self.remove_cb(cb)
         self.logger = lambda *_: None

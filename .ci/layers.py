@@ -11,14 +11,14 @@ from pathlib import Path
 LAYERS = [
     ('files',      ['files']),
     ('maths',      ['kernels', 'likelihood', 'icsbp', 'latents', 'geco', 'metrics', 'draws']),
-    ('networks',   ['layers', 'backbone', 'decoder']),
+    ('networks',   ['layers', 'backbone', 'decoder', 'component_vae', 'graphical_models']),
     ('models',     ['models']),
     ('data',       ['data']),
     ('rendering',  ['scenes']),
-    ('plots',      ['plots']),
-    ('training',   ['learner', 'distributed']),
+    ('plots',      ['plots', 'graphical_models']),
+    ('training',   ['learner', 'distributed', 'watch']),
     ('evaluation', ['evaluation', 'fid', 'export']),
-    ('runs',       ['runs']),
+    ('runs',       ['runs', 'tables']),
     ('widgets',    ['widgets']),
     ('commands',   ['cli']),
 ]

@@ -16,11 +16,12 @@ from .layers import ConvGNReLU
 # %% ../nbs/11_backbone.ipynb #c41d80b7
 def unet_widths(
     img_size: int, # image side H: a power of two, at least 16
-    width: int=64, # channels c of the first block and of the output, a multiple of 8
+    width: int=64, # channels c of the first block and of the output, a multiple of `groups`
+    groups: int=8, # groups of the normalisation
 ) -> list: # channels of the down blocks, finest first
     "Channels of the log2(H) − 1 down blocks: c in the first ones, 2c in the last three"
     if img_size < 16 or img_size & (img_size - 1): raise ValueError(f'img_size is {img_size}: it must be a power of two and at least 16, such as 32, 64, 128 or 256')
-    if width < 8 or width % 8: raise ValueError(f'width is {width}: it must be a multiple of 8, because group normalisation uses eight groups')
+    if width < groups or width % groups: raise ValueError(f'width is {width}: it must be a multiple of {groups}' + ', because group normalisation uses eight groups' * (groups == 8))
     n = int(math.log2(img_size)) - 1
     return [width] * max(n - 3, 1) + [2 * width] * min(3, n - 1)
 
@@ -29,15 +30,16 @@ class UNet(nn.Module):
     "Deterministic encoder: image → feature map e with `width` channels at the image's own resolution (paper, Appendix B)"
     def __init__(self,
         img_size: int=64, # image side H: a power of two, at least 16
-        width: int=64, # channels c, a multiple of 8
+        width: int=64, # channels c, a multiple of `groups`
         in_channels: int=3, # image channels
+        groups: int|None=8, # groups of the normalisation; None gives each channel its own, which is instance norm (MONet)
     ):
         super().__init__()
-        down = unet_widths(img_size, width)
+        down = unet_widths(img_size, width, groups or 1)
         self.side = img_size // 2**(len(down) - 1)                             # side of the bottleneck: 4
         ups = [w for w in down[::-1][1:]] + [width]                            # each block hands over what the next skip has
-        self.down = nn.ModuleList(ConvGNReLU(i, o) for i, o in zip([in_channels] + down, down))
-        self.up = nn.ModuleList(ConvGNReLU(2 * w, o) for w, o in zip(down[::-1], ups))
+        self.down = nn.ModuleList(ConvGNReLU(i, o, groups) for i, o in zip([in_channels] + down, down))
+        self.up = nn.ModuleList(ConvGNReLU(2 * w, o, groups) for w, o in zip(down[::-1], ups))
         flat = down[-1] * self.side**2
         self.mlp = nn.Sequential(nn.Flatten(), nn.Linear(flat, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, flat), nn.ReLU())
 

@@ -6,7 +6,7 @@ Docs: https://genesis-v2.github.io/genesis_v2/cli.html.md"""
 
 # %% auto #0
 __all__ = ['TRAIN_MODELS', 'TRAIN_OPTIONS', 'train', 'evaluate_command', 'fid_command', 'segment', 'sample', 'prepare_command',
-           'scenes_command', 'info', 'main']
+           'scenes_command', 'tables_command', 'info', 'main']
 
 # %% ../nbs/80_cli.ipynb #496a0eb2
 import argparse, json, os, re, shlex, sys, warnings
@@ -309,6 +309,35 @@ def _make(work):
         _fail(e)
     return 0
 
+# %% ../nbs/80_cli.ipynb #2e68d70f
+def tables_command(args):
+    "The paper's tables, from the runs there are and those that are missing"
+    from genesis_v2.tables import SCALES, plan, run_plan, write_tables
+    changes = dict(steps=args.steps) if args.steps else {}
+    scale, root = SCALES[args.scale], Path(args.root or f'results/{args.scale}' + (f'-{args.steps}' if args.steps else ''))
+    if root.exists() and not root.is_dir(): _fail(f'{root} is a file: choose another --root')
+    seeds = args.seeds if args.seed is None else [args.seed]
+    try: jobs = plan(root, scale, seeds, args.tables, args.data, args.retry, **changes)
+    except ValueError as e: _fail(e)
+    names = sorted({j.experiment.name for j in jobs})
+    if args.only and args.only not in names: _fail(f'no experiment {args.only!r}: choose one of {", ".join(names)}')
+    jobs = [j for j in jobs if args.only in (None, j.experiment.name)]
+    todo = [j for j in jobs if j.state in ('to do', 'interrupted')]
+    if args.list:
+        rest = ['--scale', args.scale, '--data', args.data, '--root', str(root)] + (['--steps', str(args.steps)] if args.steps else []) + (['--retry'] if args.retry else [])
+        for j in todo: print(shlex.join(['genesis-v2', 'tables', *rest, '--only', j.experiment.name, '--seed', str(j.seed)]))
+        return 0
+    import matplotlib
+    matplotlib.use('Agg')
+    if not args.no_run and not run_plan(jobs, scale, data=args.data, device=args.device, n=args.n, weights=args.weights, **changes):
+        print('\nStopped. The same command goes on from there.')
+        return 130
+    if args.only: return 0
+    print(write_tables(root, args.scale, args.tables))
+    for why in sorted({j.why for j in plan(root, scale, seeds, args.tables, args.data, **changes) if j.state == 'no data'}): print(f'Not run: {why}')
+    print(f"Tables: {root/'tables.md'}, {root/'tables.json'}")
+    return 0
+
 # %% ../nbs/80_cli.ipynb #68b74066
 def info(args):
     "Versions, device, and the models in the package"
@@ -324,7 +353,7 @@ def info(args):
     return 0
 
 # %% ../nbs/80_cli.ipynb #23626243
-TRAIN_MODELS = ['genesis_v2']    # the names in `models.MODELS`, which only torch could load
+TRAIN_MODELS = ['genesis_v2', 'monet', 'genesis', 'slot_attention', 'vae']    # the names in `models.MODELS`, which only torch could load
 
 TRAIN_OPTIONS = dict(                                                       # setting → kind, stand-in for the value, help
     steps=(_whole(1), 'N', 'iterations in all'), img_size=(_whole(16, 1024), 'H', 'image side in pixels, a power of two'), slots=(_whole(1, 32), 'K', 'slots'),
@@ -356,7 +385,7 @@ def _parser():
     q = command('train', train, 'train a model; without arguments, on the embedded sprites, in minutes',
                 'Train a model on the embedded sprites, or on data of your own; without arguments, in minutes. The same command goes on with an interrupted run. Ctrl-C stops after the step and saves.')
     q.add_argument('--model', choices=TRAIN_MODELS, default='genesis_v2', help='which model')
-    q.add_argument('--preset', choices=['quick', 'paper'], default='quick', help='settings to start from: for minutes on a CPU, or of the paper')
+    q.add_argument('--preset', choices=['quick', 'paper', 'original'], default='quick', help="settings to start from: for minutes on a CPU, of the paper, or, for monet, of its own authors")
     q.add_argument('--data', default='sprites', metavar='DATA', help='what to train on: sprites, a prepared file (.h5) or a folder of pictures')
     q.add_argument('--out', metavar='FOLDER', help='run folder (default: runs/DATA-SEED, with the name of the model if it is another)')
     q.add_argument('--seed', type=_whole(0), default=0, metavar='N', help='weights, order of images and all draws')
@@ -440,6 +469,24 @@ def _parser():
     q.add_argument('--textures', metavar='FOLDER', help='shapestacks: folder of pictures for walls and floors')
     q.add_argument('--img-size', type=_whole(16, 1024), metavar='H', help='image side (default: 64)')
     q.add_argument('--workers', type=_whole(1, 256), metavar='N', help='processes (default: one per core)')
+
+    q = command('tables', tables_command, "regenerate the paper's tables from whatever runs there are",
+                "Do the runs that the paper's Tables 1 to 6 need and that are missing, then make the tables from whatever there is, saying of each number where it comes from. The same command goes on after an interruption.")
+    q.add_argument('--scale', choices=['small', 'paper'], default='small', help='small: embedded sprites and 150 steps, to see it work; paper: its data, sizes and 500,000 steps')
+    q.add_argument('--data', default='.', metavar='FOLDER', help='where objects_room.h5, shapestacks.h5, sketchy.h5 and apc.h5 are, or simulated ones')
+    q.add_argument('--root', metavar='FOLDER', help='where the runs are kept (default: results/SCALE)')
+    q.add_argument('--tables', type=int, nargs='+', choices=range(1, 7), metavar='N', help='numbers of the tables (default: all)')
+    either = q.add_mutually_exclusive_group()
+    either.add_argument('--seeds', type=_whole(1, 100), default=1, metavar='N', help='how many seeds; the paper has three')
+    either.add_argument('--seed', type=_whole(0), metavar='S', help='one seed')
+    q.add_argument('--steps', type=_whole(1), metavar='N', help="another number of training steps than the scale's")
+    q.add_argument('--n', type=_whole(1, 10_000), default=320, metavar='N', help='held-out scenes to score')
+    q.add_argument('--only', metavar='EXPERIMENT', help='only this experiment')
+    q.add_argument('--device', type=_device, help='cpu, cuda or cuda:NUMBER (default: a GPU if there is one)')
+    q.add_argument('--weights', metavar='FILE', help="weights of FID's Inception network (default: the torch cache, or downloaded)")
+    q.add_argument('--list', action='store_true', help='print a command for each run that is missing, for a launcher, and do nothing')
+    q.add_argument('--no-run', action='store_true', help='train nothing: only make the tables')
+    q.add_argument('--retry', action='store_true', help='try failed runs again')
 
     command('info', info, 'show versions, device and the models in the package')
     return p

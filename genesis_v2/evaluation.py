@@ -267,9 +267,8 @@ def show_ranked(
     which = [int(i) for part in chosen.values() for i in part]
     model = _model_of(learn_or_model)[0]
     x, labels, out = outputs(model, dataset, which, None if report['n_slots'] == model.config.get('n_slots') else report['n_slots'], report['seed'])
-    fig = show_rows(slot_rows(x, out, labels if getattr(dataset, 'has_labels', True) else None, n=len(which), slots=False))
-    for ax, i, kind in zip(fig.axes, which, (k for k, part in chosen.items() for _ in part)): ax.set_title(f'{kind}\n{values[i]:.2f}', fontsize=9)
-    return fig
+    titles = [f'{kind}\n{values[i]:.2f}' for kind, part in chosen.items() for i in part]
+    return show_rows(slot_rows(x, out, labels if getattr(dataset, 'has_labels', True) else None, n=len(which), slots=False), titles=titles)
 
 # %% ../nbs/70_evaluation.ipynb #a0d3e64f
 def compare_slots(

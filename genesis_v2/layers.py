@@ -15,12 +15,13 @@ from .icsbp import coordinate_grid
 
 # %% ../nbs/10_layers.ipynb #3f16d40c
 class ConvGNReLU(nn.Sequential):
-    "3×3 convolution without bias → group normalisation with eight groups → ReLU"
+    "3×3 convolution without bias → group normalisation → ReLU"
     def __init__(self,
         in_channels: int, # channels in
-        out_channels: int, # channels out, divisible by eight
+        out_channels: int, # channels out, divisible by the number of groups
+        groups: int|None=8, # groups of the normalisation; None gives each channel its own, which is instance norm
     ):
-        super().__init__(nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False), nn.GroupNorm(8, out_channels), nn.ReLU())
+        super().__init__(nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False), nn.GroupNorm(groups or out_channels, out_channels), nn.ReLU())
 
 # %% ../nbs/10_layers.ipynb #d8837d7a
 def masked_pool(

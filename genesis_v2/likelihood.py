@@ -75,12 +75,13 @@ def mask_kl(
     log_attn: Tensor, # Log attention masks $\ln m$ (B,K,H,W)
     log_masks: Tensor, # Log decoded masks $\ln\pi$ (B,K,H,W)
     floor: float = 1e-5, # Smallest probability on either side
+    detach: bool = True, # Keep the gradient from the decoded masks, as Eq. 7 has it? False lets both sides move, as in MONet
 ) -> Tensor: # KL of every image (B,), in nats, summed over pixels; float32
-    "The mask consistency term of Eq. 7, KL(m ‖ nograd(π))."
+    "The mask consistency term of Eq. 7, KL(m ‖ nograd(π)), or MONet's KL(m ‖ π)."
     _check_masks(log_attn, log_masks)
     with torch.autocast(log_attn.device.type, enabled=False):
-        m, pi = _floored(log_attn, floor), _floored(log_masks, floor).detach()
-        return (m*(m.log() - pi.log())).sum((1,2,3))
+        m, pi = _floored(log_attn, floor), _floored(log_masks, floor)
+        return (m*(m.log() - (pi.detach() if detach else pi).log())).sum((1,2,3))
 
 # %% ../nbs/02_likelihood.ipynb #2617d14a
 def mask_lesson(

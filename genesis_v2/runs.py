@@ -27,6 +27,7 @@ from .files import write_atomically, write_json
 from .geco import goal_from_rmse
 from .learner import scene_learner
 from .models import MODELS, SceneModel
+from .watch import CollapseWatch
 
 # %% ../nbs/74_runs.ipynb #b45881b7
 PRESETS = dict(
@@ -34,9 +35,15 @@ PRESETS = dict(
                objective='geco', goal_rmse=0.03, beta=0.01, pixel_std=0.7, precision='auto', compile=False),
     paper=dict(img_size=64, slots=7, max_sprites=4, steps=500_000, bs=32, optimizer='adam', lr=1e-4, lr_warmup=0, lr_tail=0., lr_half_life=None, scalar_lr=1., warm_start=0.,
                objective='geco', goal_rmse=0.0563, beta=1., pixel_std=0.7, precision='auto', compile=True))
+PRESETS['original'] = PRESETS['paper']
 
 OWN = {                                                                   # model → preset → what it changes; a preset that is missing here does not exist for the model
-    'genesis_v2': dict(quick=dict(warm_start=1., scalar_lr=5., width=32, decoder_grid=4, latent_moments=True, init='he'), paper={})}
+    'genesis_v2': dict(quick=dict(warm_start=1., scalar_lr=5., width=32, decoder_grid=4, latent_moments=True, init='he'), paper={}),
+    'slot_attention': dict(quick=dict(objective='fixed', width=32, z_dim=32, encoder_stride=2),
+                           paper=dict(objective='fixed', lr=4e-4, lr_warmup=10_000, lr_half_life=100_000, bs=64)),       # Locatello et al. (2020)
+    'monet': dict(quick={}, paper={}, original=dict(steps=1_000_000, bs=64, optimizer='rmsprop', objective='fixed', beta=.5, pixel_std=.11, first_std=.09)),   # Burgess et al. (2019)
+    'genesis': dict(quick={}, paper={}),
+    'vae': dict(quick=dict(width=32, decoder_grid=4, init='he'), paper={})}
 
 # %% ../nbs/74_runs.ipynb #316764c4
 def model_settings(
@@ -48,7 +55,7 @@ def model_settings(
 
 def run_settings(
     model: str='genesis_v2', # a name in `MODELS`
-    preset: str='quick', # 'quick' or 'paper'
+    preset: str='quick', # 'quick' or 'paper'; 'original' for what MONet's authors did
     data: str='sprites', # 'sprites', a prepared file, or a folder of pictures
     seed: int=0, # of weights, batches and draws
     **changes, # settings of the preset or of the model; None stands for the preset's own
@@ -234,6 +241,7 @@ def train_run(
     if learn.step < s['steps']:
         before = run.config.get('commands', []) if learn.step and not rank_distrib() else []
         if not rank_distrib(): write_json(run.config_file, dict(settings=s, version=__version__, commands=before + [c for c in [command] if c and c not in before[-1:]]))
+        if not rank_distrib() and not hasattr(learn, 'collapse_watch'): learn.add_cb(CollapseWatch())
         with learn.no_logging(): done = learn.fit_steps(s['steps'])
         if not done: return None
     if rank_distrib(): return {}

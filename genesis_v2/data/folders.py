@@ -76,12 +76,11 @@ def load_labels(
             a = np.asarray(ImageOps.exif_transpose(f))
     except UnidentifiedImageError: raise BadFile(f'{path} is not a picture, or of a format that cannot be read') from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e: raise e if isinstance(e, (BadFile, FileNotFoundError)) else BadFile(f'{path} cannot be read: {e}') from None
-    if a.ndim == 3: a = a[..., 0] if a.shape[2] == 2 else a[..., :3].astype(np.int64) @ [65536, 256, 1]  # grey with alpha; colours
+    if a.ndim == 3: a = a[..., 0] if a.shape[2] == 2 else a[..., 0].astype(np.int32) << 16 | a[..., 1].astype(np.int32) << 8 | a[..., 2]  # grey with alpha; colours
     if a.dtype.kind == 'f':
         if not (np.isfinite(a).all() and (a == a.round()).all()): raise BadFile(f'{path} holds fractions: labels are whole numbers')
-    a = a.astype(np.int64)
     if a.min() < 0: raise BadFile(f'{path} holds negative numbers: labels start at 0')
-    return a
+    return a if a.dtype.kind == 'u' else a.astype(np.int64)              # eight bytes a pixel only where the file has them: label pictures can be large
 
 # %% ../../nbs/42_data.folders.ipynb #95cf2668
 def load_pair(

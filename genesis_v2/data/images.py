@@ -42,13 +42,15 @@ def load_image(
     except UnidentifiedImageError: raise BadFile(f'{path} is not a picture, or of a format that cannot be read') from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e: raise BadFile(f'{path} cannot be read: {e}') from None
     if image.mode.startswith('I') or image.mode == 'F':
-        a = np.asarray(image, dtype=np.float32)
+        a = np.array(image, dtype=np.float32)
         low, high = (float(a.min()), float(a.max())) if image.mode == 'F' else (0., 65535.)
-        image = Image.fromarray(((a - low) / max(high - low, 1e-12) * 255).clip(0, 255).round().astype(np.uint8))
+        a -= low                                                         # in place, because pictures can be large
+        a *= 255 / max(high - low, 1e-12)
+        image = Image.fromarray(a.clip(0, 255, out=a).round(out=a).astype(np.uint8))
     if 'A' in image.getbands() or 'transparency' in image.info:
         image = image.convert('RGBA')
         image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
-    return image.convert('RGB')
+    return image if image.mode == 'RGB' else image.convert('RGB')         # `convert` would copy
 
 # %% ../../nbs/31_data.images.ipynb #c07019fc
 def image_tensor(

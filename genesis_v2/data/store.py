@@ -250,7 +250,7 @@ class SceneDataset(SceneItems):
         images, labels = out['images'], out.get('labels')
         if self.check:
             for p, crc, known in zip(positions, _crcs(images, labels), self._crc[positions].tolist()):
-                if crc != known: raise BadFile(f'{self.path} is damaged: image {p} ({self._source(p)}) differs from its checksum. Prepare it again')
+                if crc != known: raise BadFile(f'{self.path} is damaged: image {p} ({self._source(p)!r}) differs from its checksum. Prepare it again')
         return images, labels
 
     def read(self,

@@ -263,7 +263,7 @@ def parse_example(
             if wanted is None or key in wanted: found[key] = values
             elif len(names) < 20: names.add(key[:50])
     if wanted and (missing := wanted.keys() - found.keys()):
-        raise BadFile(f"no feature {', '.join(sorted(map(wanted.get, missing)))} in a record with {', '.join(sorted(o.decode(errors='replace') for o in names | found.keys())) or 'none'}")
+        raise BadFile(f"no feature {', '.join(sorted(map(wanted.get, missing)))} in a record with {', '.join(sorted(n if (n := o.decode(errors='replace')).isprintable() else repr(n) for o in names | found.keys())) or 'none'}")
     return {key.decode(errors='replace'): _feature(m, values) for key, values in found.items()}
 
 def _feature(m, values):

@@ -317,6 +317,7 @@ def scene_learner(
     eval_every: int=500, # steps between evaluations, the rows of the table
     save_every: int=500, # steps between checkpoints
     compile: bool=False, # compile the model?
+    slots_at_once: int|None=None, # to save memory at the price of time, decode so many slots at a time; the results are the same
     cbs=None, # further fastai callbacks
     **model_kwargs, # passed to the model
 ) -> Learner:
@@ -329,6 +330,9 @@ def scene_learner(
     if optimizer not in OPTIMIZERS: raise ValueError(f'optimizer is {optimizer!r}: choose one of {sorted(OPTIMIZERS)}')
     if objective not in ('geco', 'fixed'): raise ValueError(f"objective is {objective!r}: choose 'geco' or 'fixed'")
     model.to(memory_format=torch.channels_last)
+    if slots_at_once is not None:
+        if not hasattr(model, 'save_memory'): raise ValueError(f'{type(model).__name__} cannot save memory: leave out slots_at_once')
+        model.save_memory(slots_at_once)
     if compile: model.compile_core()
     if beta is None: beta = 1e-10 if objective == 'geco' and model.config.get('mask_loss') else 1.
     weighing = GECO(goal, model.config['img_size'], beta_init=beta) if objective == 'geco' else FixedBeta(beta)

@@ -156,3 +156,13 @@ def sample(self:GenesisV2,
     if n < 1 or k < 1: raise ValueError(f'cannot draw {n} scenes of {k} slots: both must be at least 1')
     noise = torch.randn(n, k, self.config['z_dim'], generator=generator, device=generator.device if generator else 'cpu')
     return self.decode(self.prior.sample(noise.to(self.log_sigma.device) * temperature))
+
+# %% ../../nbs/21_models.genesisv2.ipynb #ae721cc0
+@patch
+def save_memory(self:GenesisV2,
+    slots_at_once: int|None=1, # slots of each image that the decoder paints at a time; fewer need less memory; None: keep everything, which is fastest
+) -> GenesisV2: # the same model
+    "Trade time for memory in training: same results, to rounding"
+    if slots_at_once is not None and (not isinstance(slots_at_once, int) or slots_at_once < 1): raise ValueError(f'slots_at_once is {slots_at_once!r}: give a whole number from 1, or None')
+    self.decoder.slots_at_once = slots_at_once
+    return self

@@ -15,8 +15,8 @@ from . import __version__
 
 # %% ../nbs/80_cli.ipynb #e9755a37
 def _fail(message):
-    "Print one line on stderr and leave with exit code 2"
-    print('genesis-v2:', ' '.join(str(message).split()), file=sys.stderr)
+    "Print one line on stderr and leave with exit code 2; of several processes on a machine, the first prints it"
+    if not int(os.environ.get('LOCAL_RANK', 0)): print('genesis-v2:', ' '.join(str(message).split()), file=sys.stderr)
     sys.exit(2)
 
 # %% ../nbs/80_cli.ipynb #8ead6a93
@@ -88,21 +88,27 @@ def train(args):
     changes = {k: v for k in TRAIN_OPTIONS if (v := getattr(args, k)) is not None} | _settings(args.set, TRAIN_OPTIONS)
     import matplotlib
     matplotlib.use('Agg')
+    from fastai.torch_core import num_distrib, rank_distrib
+    from genesis_v2.distributed import leave_processes
     from genesis_v2.evaluation import report_table
     from genesis_v2.learner import TrainingDiverged
     from genesis_v2.runs import ProgressLines, Run, run_learner, run_settings, train_run
     try:
         s = run_settings(args.model, args.preset, args.data, args.seed, **changes)
-        Run(folder).check(s)
         learn = run_learner(s, folder, args.device, args.eval_every, args.save_every, cbs=[ProgressLines()])
     except (OSError, ValueError) as e: _fail(e)
+    if rank_distrib():                                                         # started by torchrun, and not the first: train along, silently
+        report = train_run(learn)
+        leave_processes()
+        return 130 if report is None else 0
     if learn.step >= s['steps']: print(f'The run in {folder} is complete: {learn.step} steps.')
     else:
         what = f"up to {s['max_sprites']} sprites" if s['max_sprites'] else f"{len(learn.dls.train.dataset)} images"
         print(f"{learn.model.title} on {args.data}{_title(learn.dls.train.dataset)}: {s['img_size']}×{s['img_size']}, {what}, K = {s['slots']}, {s['steps']} steps of {s['bs']} images, seed {args.seed}; {learn.device_name}, {learn.precision}"
-              f"{', compiled (the first steps wait for that)' if learn.compiled else ''}. Run folder: {folder}" + (f'\nGoing on from step {learn.step}.' if learn.step else ''), flush=True)
+              f"{', compiled (the first steps wait for that)' if learn.compiled else ''}{f', {num_distrib()} processes' * (num_distrib() > 1)}. Run folder: {folder}" + (f'\nGoing on from step {learn.step}.' if learn.step else ''), flush=True)
     try: report = train_run(learn, args.n, args.line)
     except TrainingDiverged as e: _fail(e)
+    leave_processes()
     if report is None:
         print(f'\nStopped at step {learn.step}; the state is in {folder}. The same command goes on from there.')
         return 130

@@ -293,7 +293,7 @@ def segment(args):
         n = len(np.unique(labels))
         return f"{path}: {n} segment{'s' * (n > 1)} → {', '.join(made)}"
 
-    batches, unread, writing = [paths[i:i + args.bs] for i in range(0, len(paths), args.bs)], 0, []
+    batches, done, writing = [paths[i:i + args.bs] for i in range(0, len(paths), args.bs)], 0, []
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         coming = [pool.submit(read, p) for p in batches[0]]
         for i, batch in enumerate(batches):
@@ -302,13 +302,14 @@ def segment(args):
             for p, (picture, e) in zip(batch, pictures):
                 if picture is None: print(f'genesis-v2: {" ".join(str(e).split())}; passed over', file=sys.stderr)
             batch, pictures = [p for p, (q, _) in zip(batch, pictures) if q], [q for q in pictures if q[0]]
-            unread += sum(picture is None for picture, _ in pictures)
+            done += len(batch)
             if not pictures: continue
             try: labels, arrays = compute(torch.cat([x for _, x in pictures]).to(device, memory_format=torch.channels_last))
             except ValueError as e: _fail(e)                                       # a model that cannot do what an option asks for
             for f in writing: print(f.result(), flush=True)
             writing = [pool.submit(write, p, q, l, a) for p, (q, _), l, a in zip(batch, pictures, labels, arrays)]
         for f in writing: print(f.result(), flush=True)
+    if not done: _fail('none of the pictures could be read')
     return 0
 
 def export_command(args):

@@ -9,7 +9,7 @@ config = ConfigParser(delimiters=['='])
 config.read(here/'settings.ini', encoding='utf-8')
 cfg = config['DEFAULT']
 version = re.search(r'__version__ = "([^"]+)"', (here/cfg['lib_path']/'__init__.py').read_text(encoding='utf-8'))[1]
-scenes = shlex.split(cfg['scenes_requirements'])
+scenes, export = (shlex.split(cfg[f'{k}_requirements']) for k in ('scenes', 'export'))
 
 setup(name=cfg['lib_name'], version=version, description=cfg['description'], keywords=cfg['keywords'].split(), license=cfg['license'],
       author=cfg['author'], author_email=cfg['author_email'], python_requires='>=' + cfg['min_python'],
@@ -18,5 +18,5 @@ setup(name=cfg['lib_name'], version=version, description=cfg['description'], key
       package_data={cfg['lib_name']: ['pretrained/*/*']},
       classifiers=['Development Status :: 3 - Alpha', 'Intended Audience :: Science/Research', 'Programming Language :: Python :: 3.11',
                    'Programming Language :: Python :: 3.12', 'Topic :: Scientific/Engineering :: Artificial Intelligence'],
-      install_requires=shlex.split(cfg['requirements']), extras_require={'scenes': scenes, 'dev': shlex.split(cfg['dev_requirements']) + scenes},
+      install_requires=shlex.split(cfg['requirements']), extras_require={'scenes': scenes, 'export': export, 'dev': shlex.split(cfg['dev_requirements']) + scenes + export},
       entry_points={'console_scripts': cfg['console_scripts'].split('\n'), 'nbdev': [f"{cfg['lib_name']}={cfg['lib_path']}._modidx:d"]})

@@ -33,7 +33,7 @@ from .icsbp import clamp_straight_through, coordinate_grid
 from .kernels import get_kernel
 from .learner import OPTIMIZERS, scene_learner
 from .likelihood import mask_kl, nll_floor, sgmm_nll
-from .latents import mc_kl
+from .latents import mc_kl, prior_stats
 from .models import GenesisV2, genesisv2
 from .runs import can_compile, fast_precision
 
@@ -85,7 +85,7 @@ class NaiveGenesisV2(GenesisV2):
             if k == 0 or not hasattr(self.prior, 'lstm'): yield torch.zeros_like(z_k[:, None]), torch.ones_like(z_k[:, None])
             else:
                 h, state = self.prior.lstm(z[k - 1][:, None], state)
-                yield self.prior._stats(h)
+                yield prior_stats(self.prior.linear(h))
 
 # %% ../nbs/78_bench.ipynb #53cb4bd4
 @dataclass(frozen=True)

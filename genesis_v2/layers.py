@@ -42,7 +42,7 @@ def mask_moments(
     "Mean colour, size and the first two spatial moments of each mask"
     with torch.autocast(images.device.type, enabled=False):
         row, col = coordinate_grid(*images.shape[2:], device=images.device)
-        maps = torch.cat([images.float(), torch.stack([row, col, row**2, col**2, row * col]).expand(len(images), -1, -1, -1)], 1)
+        maps = torch.cat([images.float(), torch.stack([row, col, row**2, col**2, row * col]).expand(images.shape[0], -1, -1, -1)], 1)
         colour, place, rr, cc, rc = masked_pool(maps, log_masks).split([3, 2, 1, 1, 1], -1)
         r, c = place.split(1, -1)
         size, v_row, v_col = log_masks.float().exp().mean((2, 3))[..., None], rr - r**2, cc - c**2

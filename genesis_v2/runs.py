@@ -176,6 +176,7 @@ def run_learner(
     eval_every: int=500, # steps between evaluations
     save_every: int=250, # steps between checkpoints
     cbs=None, # further fastai callbacks
+    slots_at_once: int|None=None, # to save memory at the price of time, decode so many slots at a time; no part of the settings, because the results are the same
 ) -> Learner: # with its state restored; `learn.scene_run` is the Run, `learn.device_name` and `learn.precision` say what it computes on and in
     "The learner that settings describe; ValueError or OSError, before anything is written, says what cannot be"
     s, run, first = settings, Run(folder), not rank_distrib()                                # of several processes only the first looks at the folder
@@ -190,7 +191,7 @@ def run_learner(
     std = s['pixel_std'] if isinstance(s['pixel_std'], float) else 0.7
     learn = scene_learner(dls, s['model'], objective=s['objective'], goal=goal_from_rmse(s['goal_rmse'], std), beta=s['beta'], optimizer=s['optimizer'], lr=s['lr'], warm_start=s['warm_start'],
                           lr_warmup=s['lr_warmup'], lr_tail=s['lr_tail'], lr_half_life=s['lr_half_life'], scalar_lr=s['scalar_lr'], seed=s['seed'], run=run.folder if first else None, eval_every=eval_every, save_every=save_every,
-                          compile=compiled, cbs=cbs, **kwargs)
+                          compile=compiled, cbs=cbs, slots_at_once=slots_at_once, **kwargs)
     learn.model.to(device)
     learn.remove_cb(ProgressCallback)
     learn.scene_run, learn.settings, learn.device_name, learn.precision, learn.compiled = run, s, device, precision, compiled

@@ -29,7 +29,7 @@ from .plots import CURVES, curve, label_picture, mask_pictures, show_curves, slo
 from .runs import Run
 from .watch import read_findings
 
-# %% ../nbs/79_widgets.ipynb #c00bf386
+# %% ../nbs/79_widgets.ipynb #e11084cd
 @lru_cache(4)
 def _font(size): return ImageFont.truetype(str(Path(matplotlib.get_data_path())/'fonts/ttf/DejaVuSans.ttf'), size)     # comes with matplotlib, and knows Greek
 
@@ -67,7 +67,7 @@ def rows_picture(
     "Pictures in titled rows, in pixels"
     if not any(rows.values()): raise ValueError('there are no pictures to show')
     font, gap, n, lines = _font(12), .05, max(map(len, rows.values())), 1 + max((t.count('\n') for t in titles or []), default=0)
-    margin = math.ceil(max(font.getlength(l) for t in rows for l in t.split('\n'))) + 10
+    margin = max(48, math.ceil(max(font.getlength(l) for t in rows for l in t.split('\n'))) + 10)
     head, step = (15 * lines + 3 if titles else 1), side + max(2, round(gap * side))
     res = Image.new('RGB', (margin + n * step, head + len(rows) * step), 'white')
     pen = ImageDraw.Draw(res)
@@ -81,13 +81,13 @@ def rows_picture(
     for j, t in enumerate(titles or []): pen.multiline_text((margin + j * step + side // 2, head - 3), t, 'black', font, anchor='md', align='center')
     return np.asarray(res)
 
-# %% ../nbs/79_widgets.ipynb #aed32384
+# %% ../nbs/79_widgets.ipynb #aaed492b
 class Panel(w.VBox):
     "Controls, and a picture that follows them"
     def __init__(self,
         draw, # function of the values of the controls, by name, that returns a picture (h, w, 3) uint8
         controls: dict, # name → a widget that has a value
-        alt: str='', # what the picture shows, for those who cannot see it
+        alt: str='', # what the picture shows, for `flipbook`
         note=None, # function of the same values that returns a line of text below the picture
     ):
         super().__init__()
@@ -97,7 +97,6 @@ class Panel(w.VBox):
         for c in controls.values():
             c.style, c.layout.max_width = dict(description_width='5em'), '100%'
             c.observe(lambda _: self.redraw(), 'value')
-        self.view.tooltip = alt
         self.children = [w.Box([*controls.values(), self.buttons], layout=w.Layout(flex_flow='row wrap')), self.view, self.message]
         self.redraw()
 
@@ -302,7 +301,7 @@ def same_reach(
     squared = dict(gaussian=sigma * math.log(2), laplacian=(sigma * math.log(2))**2, epanechnikov=sigma / 2)[old]
     return dict(gaussian=squared / math.log(2), laplacian=squared**.5 / math.log(2), epanechnikov=2 * squared)[new]
 
-# %% ../nbs/79_widgets.ipynb #2b0e7099
+# %% ../nbs/79_widgets.ipynb #e3435bbc
 def _pixels(model, images):
     "Images, a function of scene and draw that gives embeddings, and the kernel and σ to begin with"
     images = _several(images)
@@ -314,8 +313,10 @@ def _pixels(model, images):
     return images, lambda i, draw: answer(i, draw).embeddings[0].cpu(), kernel, sigma, k
 
 def _kernel_controls(kernel, sigma):
+    "Two decades of σ to either side, around a σ that may have learned to be anything"
+    at = round(math.log10(sigma))
     return dict(kernel=w.Dropdown(options=list(KERNELS), value=kernel, description='kernel'),
-                sigma=w.FloatLogSlider(sigma, base=10, min=-4, max=1, step=.01, description='σ', readout_format='.3g'))
+                sigma=w.FloatLogSlider(sigma, base=10, min=at - 2, max=at + 2, step=.01, description='σ', readout_format='.3g'))
 
 def _kernel_moves_sigma(panel):
     "When the kernel is changed, σ keeps the reach"
@@ -352,7 +353,7 @@ def seed_picker(
                                    draw=_draw(), **_kernel_controls(kernel, sigma)), 'A scene with its seeds, its masks in colours, and step by step alpha, mask and the scope left')
     return _kernel_moves_sigma(panel).button('claim', keep).button('undo', undo).button('redraw seed', redraw)
 
-# %% ../nbs/79_widgets.ipynb #daee38b8
+# %% ../nbs/79_widgets.ipynb #aa08b45e
 def masks_picture(
     image: torch.Tensor, # (3, H, W) in [0, 1]
     zeta: torch.Tensor, # its embeddings (E, H, W)
@@ -364,10 +365,10 @@ def masks_picture(
     "Scene with seeds, masks in colours, and each mask in grey"
     log_m, seeds, _ = ic_sbp(zeta[None], torch.tensor(sigma, device=zeta.device).log(), n_slots, kernel, scores[None, None].to(zeta.device))
     masks, side = log_m[0].exp(), 72
-    titles = [f'm{k + 1}\n{100 * share:.0f} %' for k, share in enumerate(masks.mean((1, 2)).tolist())]
+    titles = [f'{k + 1}\n{100 * share:.0f} %' for k, share in enumerate(masks.mean((1, 2)).tolist())]
     together = rows_picture({'scene': [marked(to_picture(image), seeds[0].tolist(), 144), sized(soft_picture(masks), 144)]}, 144)
     grey = mask_pictures(masks)
-    return stacked([together] + [rows_picture({' ' * 9: grey[j:j + 7]}, side, titles[j:j + 7]) for j in range(0, len(grey), 7)])
+    return stacked([together] + [rows_picture({'m': grey[j:j + 7]}, side, titles[j:j + 7]) for j in range(0, len(grey), 7)])
 
 def kernel_explorer(
     model: SceneModel|None, # one with embeddings; None for the coordinates alone
@@ -493,7 +494,7 @@ def latent_traversal(
     controls = dict(scene=_scene(images), slot=_int(1, 1, k, 'slot'), dim=_int(1, 1, answer(0, 0).z.shape[2], 'number'), reach=w.FloatSlider(2., min=.25, max=6, step=.25, description='reach ±'), draw=_draw())
     return Panel(draw_walk, controls, "A row of scenes in which one number of one slot grows, that slot, and the slot's latent as bars")
 
-# %% ../nbs/79_widgets.ipynb #c11dd720
+# %% ../nbs/79_widgets.ipynb #ceba8c26
 def samples_picture(
     out: SceneOutput, # scenes that a model drew
     slots: bool=True, # rows for the slots too?
@@ -518,7 +519,7 @@ def sample_explorer(
         finally: model.train(was_training)
     def draw_scenes(temperature, draw, slots, n_slots=None): return samples_picture(scenes(n_slots, temperature, draw), slots)
     several = dict(n_slots=_int(k, 1, 2 * k, 'K')) if k > 1 else {}
-    controls = dict(draw=_draw(), temperature=w.FloatSlider(1., min=0, max=2, step=.05, description='temperature'), **several, slots=w.Checkbox(True, description='slots'))
+    controls = dict(draw=_draw(), temperature=w.FloatSlider(1., min=0, max=2, step=.05, description='temp.'), **several, slots=w.Checkbox(True, description='slots'))
     return Panel(draw_scenes, controls, 'Scenes drawn from the prior, their segmentations and their slots').button('draw again', lambda draw, **_: dict(draw=(draw + 1) % 100))
 
 # %% ../nbs/79_widgets.ipynb #d3e9eef1

@@ -81,7 +81,7 @@ def rows_picture(
     for j, t in enumerate(titles or []): pen.multiline_text((margin + j * step + side // 2, head - 3), t, 'black', font, anchor='md', align='center')
     return np.asarray(res)
 
-# %% ../nbs/79_widgets.ipynb #aaed492b
+# %% ../nbs/79_widgets.ipynb #2a44b095
 class Panel(w.VBox):
     "Controls, and a picture that follows them"
     def __init__(self,
@@ -92,12 +92,12 @@ class Panel(w.VBox):
     ):
         super().__init__()
         self.draw, self.controls, self.alt, self.note, self.waiting = draw, controls, alt, note, False
-        self.view, self.message = w.Image(format='png', layout=w.Layout(max_width='100%', object_fit='contain', align_self='flex-start')), w.HTML()
-        self.buttons = w.HBox()
+        self.view, self.message = w.Image(format='png', layout=w.Layout(max_width='calc(100% - 4px)', object_fit='contain', align_self='flex-start')), w.HTML()
+        self.buttons = w.HBox(layout=w.Layout(flex_flow='row wrap', align_items='flex-start'))
         for c in controls.values():
-            c.style, c.layout.max_width = dict(description_width='5em'), '100%'
-            c.observe(lambda _: self.redraw(), 'value')
-        self.children = [w.Box([*controls.values(), self.buttons], layout=w.Layout(flex_flow='row wrap')), self.view, self.message]
+            c.style, c.layout.max_width = dict(description_width='5em'), 'calc(100% - 4px)'
+            c.observe(self.changed, 'value')
+        self.children = [w.Box([*controls.values(), self.buttons], layout=w.Layout(flex_flow='row wrap', align_items='flex-start')), self.view, self.message]
         self.redraw()
 
     state = property(lambda self: {k: c.value for k, c in self.controls.items()}, doc='Name → value of each control')
@@ -108,6 +108,8 @@ class Panel(w.VBox):
         "The picture of this state, or of one that differs from it; the controls stay as they are"
         if unknown := sorted(changes.keys() - self.controls.keys()): raise ValueError(f'there is no control {unknown[0]!r}: choose among {", ".join(self.controls)}')
         return self.draw(**(self.state | changes))
+
+    def changed(self, _): self.redraw()
 
     def redraw(self):
         "Show the picture of this state, or why there is none"
@@ -205,20 +207,22 @@ def look(
         with DrawsByImage(draw, [i]): return model(x) if n_slots is None else model(x, n_slots=n_slots)
     finally: model.train(was_training)
 
-# %% ../nbs/79_widgets.ipynb #60853a3c
+# %% ../nbs/79_widgets.ipynb #529ad506
 def _several(images):
     "Images as a batch"
     images = torch.as_tensor(images)
     return images[None] if images.ndim == 3 else images
 
 def _answers(model, images):
-    "`look`, which remembers its last answers, and the number of slots it gives"
+    "`look`, which remembers its last answers (after more training, make a new panel), and the number of slots it gives"
     images = _several(images)
     model.check_images(images)
     memory = lru_cache(16)(lambda i, draw: look(model, images, i, draw))
     return images, memory, memory(0, 0).z.shape[1]
 
-def _int(value, low, high, text): return w.IntSlider(value, low, high, description=text, continuous_update=True)
+def _int(value, low, high, text):
+    "A slider; where there is nothing to choose, a number that stands still"
+    return w.IntSlider(value, low, high, description=text) if low < high else w.BoundedIntText(value, low, high, description=text, disabled=True)
 def _scene(images, text='scene', value=1): return _int(min(value, len(images)), 1, len(images), text)
 def _draw(): return _int(0, 0, 99, 'draw')
 
@@ -301,7 +305,7 @@ def same_reach(
     squared = dict(gaussian=sigma * math.log(2), laplacian=(sigma * math.log(2))**2, epanechnikov=sigma / 2)[old]
     return dict(gaussian=squared / math.log(2), laplacian=squared**.5 / math.log(2), epanechnikov=2 * squared)[new]
 
-# %% ../nbs/79_widgets.ipynb #e3435bbc
+# %% ../nbs/79_widgets.ipynb #aa994542
 def _pixels(model, images):
     "Images, a function of scene and draw that gives embeddings, and the kernel and σ to begin with"
     images = _several(images)
@@ -323,7 +327,7 @@ def _kernel_moves_sigma(panel):
     def moved(change):
         if not panel.waiting: panel.set(sigma=same_reach(panel.controls['sigma'].value, change['old'], change['new']))
     c = panel.controls['kernel']
-    c.unobserve_all('value')
+    c.unobserve(panel.changed, 'value')
     c.observe(moved, 'value')
     return panel
 

@@ -81,7 +81,7 @@ def rows_picture(
     for j, t in enumerate(titles or []): pen.multiline_text((margin + j * step + side // 2, head - 3), t, 'black', font, anchor='md', align='center')
     return np.asarray(res)
 
-# %% ../nbs/79_widgets.ipynb #2a44b095
+# %% ../nbs/79_widgets.ipynb #c252633d
 class Panel(w.VBox):
     "Controls, and a picture that follows them"
     def __init__(self,
@@ -92,7 +92,7 @@ class Panel(w.VBox):
     ):
         super().__init__()
         self.draw, self.controls, self.alt, self.note, self.waiting = draw, controls, alt, note, False
-        self.view, self.message = w.Image(format='png', layout=w.Layout(max_width='calc(100% - 4px)', object_fit='contain', align_self='flex-start')), w.HTML()
+        self.view, self.message = w.Image(value=_png(np.full((1, 1, 3), 255, np.uint8)), format='png', layout=w.Layout(max_width='calc(100% - 4px)', object_fit='contain', align_self='flex-start')), w.HTML()
         self.buttons = w.HBox(layout=w.Layout(flex_flow='row wrap', align_items='flex-start'))
         for c in controls.values():
             c.style, c.layout.max_width = dict(description_width='5em'), 'calc(100% - 4px)'

@@ -81,7 +81,7 @@ def rows_picture(
     for j, t in enumerate(titles or []): pen.multiline_text((margin + j * step + side // 2, head - 3), t, 'black', font, anchor='md', align='center')
     return np.asarray(res)
 
-# %% ../nbs/79_widgets.ipynb #c252633d
+# %% ../nbs/79_widgets.ipynb #ad63a4f6
 class Panel(w.VBox):
     "Controls, and a picture that follows them"
     def __init__(self,
@@ -118,7 +118,7 @@ class Panel(w.VBox):
         try:
             self.view.value = _png(self.picture())
             if self.note: text = self.note(**self.state)
-        except (ValueError, OSError, NotImplementedError) as e: text = f'<b>{html.escape(str(e))}</b>'
+        except (ValueError, OSError, NotImplementedError) as e: text = _loud(e)
         self.message.value = text
 
     def set(self,
@@ -138,16 +138,24 @@ class Panel(w.VBox):
     ): # the panel
         "Add a button that sets controls"
         b = w.Button(description=text, layout=w.Layout(width='auto'))
-        b.on_click(lambda _: self.set(**act(**self.state)))
+        def clicked(_):
+            try: values = act(**self.state)
+            except ValueError as e: self.message.value = _loud(e)
+            else: self.set(**values)
+        b.on_click(clicked)
         self.buttons.children += (b,)
         return self
 
-# %% ../nbs/79_widgets.ipynb #ea6b1a5b
+# %% ../nbs/79_widgets.ipynb #cb2f7965
 def _png(picture):
     "A picture as a small PNG file, quickly"
     f = io.BytesIO()
     Image.fromarray(picture).save(f, 'png', compress_level=1)
     return f.getvalue()
+
+def _loud(e):
+    "An error as HTML"
+    return f'<b>{html.escape(str(e))}</b>'
 
 # %% ../nbs/79_widgets.ipynb #b251953e
 def _titled(title, picture):
@@ -580,7 +588,7 @@ def scene_editor(
     controls = dict(a=_scene(images, 'scene A'), i=_int(1, 1, k, 'slot of A'), b=_scene(images, 'scene B', 2), j=_int(1, 1, k, 'slot of B'), edit=w.Dropdown(options=edits, description='edit', layout=w.Layout(width='30em')), draw=_draw())
     return Panel(draw_edit, controls, 'Two scenes with their slots, before and after an edit')
 
-# %% ../nbs/79_widgets.ipynb #8c8137c4
+# %% ../nbs/79_widgets.ipynb #4839e1c4
 def figure_picture(
     fig, # of matplotlib; it is closed
 ) -> np.ndarray: # (h, w, 3) uint8
@@ -618,7 +626,10 @@ def training_monitor(
     interval: float=5., # seconds between two looks while it plays
 ) -> Panel:
     "Learning curves, newest picture and findings of runs, trained here or elsewhere"
-    folders = runs if isinstance(runs, dict) else {Path(r).name: Path(r) for r in ([runs] if isinstance(runs, (str, Path)) else runs)}
+    if not isinstance(runs, dict):
+        runs = [Path(r) for r in ([runs] if isinstance(runs, (str, Path)) else runs)]
+        runs = {r.name if [o.name for o in runs].count(r.name) == 1 else str(r): r for r in runs}       # full paths where names are the same
+    folders = runs
     if not folders: raise ValueError('there are no runs to watch: give the folder of one')
     def note(**_):
         text = []

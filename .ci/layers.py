@@ -10,15 +10,15 @@ from pathlib import Path
 
 LAYERS = [
     ('files',      ['files']),
-    ('maths',      ['kernels', 'likelihood', 'icsbp', 'latents', 'geco', 'metrics']),
-    ('networks',   ['layers', 'backbone', 'decoder', 'component_vae', 'graphical_models']),
+    ('maths',      ['kernels', 'likelihood', 'icsbp', 'latents', 'geco', 'metrics', 'draws']),
+    ('networks',   ['layers', 'backbone', 'decoder', 'component_vae']),
     ('models',     ['models']),
     ('data',       ['data']),
     ('rendering',  ['scenes']),
     ('plots',      ['plots', 'graphical_models']),
-    ('training',   ['learner', 'watch']),
-    ('evaluation', ['evaluation', 'fid']),
-    ('runs',       ['runs', 'tables']),
+    ('training',   ['learner', 'distributed', 'watch']),
+    ('evaluation', ['evaluation', 'fid', 'export']),
+    ('runs',       ['runs', 'tables', 'bench']),
     ('widgets',    ['widgets']),
     ('commands',   ['cli']),
 ]

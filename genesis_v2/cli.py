@@ -1,4 +1,4 @@
-"""One program, `genesis-v2`: train, evaluate, fid, segment, sample, prepare, scenes, info.
+"""One program, `genesis-v2`: train, evaluate, fid, segment, sample, prepare, scenes, bench, info.
 
 Docs: https://genesis-v2.github.io/genesis_v2/cli.html.md"""
 
@@ -6,7 +6,7 @@ Docs: https://genesis-v2.github.io/genesis_v2/cli.html.md"""
 
 # %% auto #0
 __all__ = ['TRAIN_MODELS', 'TRAIN_OPTIONS', 'train', 'evaluate_command', 'fid_command', 'segment', 'sample', 'prepare_command',
-           'scenes_command', 'tables_command', 'info', 'main']
+           'scenes_command', 'tables_command', 'bench_command', 'info', 'main']
 
 # %% ../nbs/80_cli.ipynb #496a0eb2
 import argparse, json, os, re, shlex, sys, warnings
@@ -15,8 +15,8 @@ from . import __version__
 
 # %% ../nbs/80_cli.ipynb #e9755a37
 def _fail(message):
-    "Print one line on stderr and leave with exit code 2"
-    print('genesis-v2:', ' '.join(str(message).split()), file=sys.stderr)
+    "Print one line on stderr and leave with exit code 2; of several processes on a machine, the first prints it"
+    if not int(os.environ.get('LOCAL_RANK', 0)): print('genesis-v2:', ' '.join(str(message).split()), file=sys.stderr)
     sys.exit(2)
 
 # %% ../nbs/80_cli.ipynb #8ead6a93
@@ -88,21 +88,27 @@ def train(args):
     changes = {k: v for k in TRAIN_OPTIONS if (v := getattr(args, k)) is not None} | _settings(args.set, TRAIN_OPTIONS)
     import matplotlib
     matplotlib.use('Agg')
+    from fastai.torch_core import num_distrib, rank_distrib
+    from genesis_v2.distributed import leave_processes
     from genesis_v2.evaluation import report_table
     from genesis_v2.learner import TrainingDiverged
     from genesis_v2.runs import ProgressLines, Run, run_learner, run_settings, train_run
     try:
         s = run_settings(args.model, args.preset, args.data, args.seed, **changes)
-        Run(folder).check(s)
         learn = run_learner(s, folder, args.device, args.eval_every, args.save_every, cbs=[ProgressLines()])
     except (OSError, ValueError) as e: _fail(e)
+    if rank_distrib():                                                         # started by torchrun, and not the first: train along, silently
+        report = train_run(learn)
+        leave_processes()
+        return 130 if report is None else 0
     if learn.step >= s['steps']: print(f'The run in {folder} is complete: {learn.step} steps.')
     else:
         what = f"up to {s['max_sprites']} sprites" if s['max_sprites'] else f"{len(learn.dls.train.dataset)} images"
         print(f"{learn.model.title} on {args.data}{_title(learn.dls.train.dataset)}: {s['img_size']}×{s['img_size']}, {what}, K = {s['slots']}, {s['steps']} steps of {s['bs']} images, seed {args.seed}; {learn.device_name}, {learn.precision}"
-              f"{', compiled (the first steps wait for that)' if learn.compiled else ''}. Run folder: {folder}" + (f'\nGoing on from step {learn.step}.' if learn.step else ''), flush=True)
+              f"{', compiled (the first steps wait for that)' if learn.compiled else ''}{f', {num_distrib()} processes' * (num_distrib() > 1)}. Run folder: {folder}" + (f'\nGoing on from step {learn.step}.' if learn.step else ''), flush=True)
     try: report = train_run(learn, args.n, args.line)
     except TrainingDiverged as e: _fail(e)
+    leave_processes()
     if report is None:
         print(f'\nStopped at step {learn.step}; the state is in {folder}. The same command goes on from there.')
         return 130
@@ -332,6 +338,23 @@ def tables_command(args):
     print(f"Tables: {root/'tables.md'}, {root/'tables.json'}")
     return 0
 
+# %% ../nbs/80_cli.ipynb #6e28e592
+def bench_command(args):
+    "Measure speed and memory against the plain algorithm"
+    out = args.json and _result_file(args.json, '.json')
+    import torch
+    from genesis_v2.bench import QUICK, Size, bench
+    from genesis_v2.files import write_json
+    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    if device.startswith('cuda') and int(device.partition(':')[2] or 0) >= torch.cuda.device_count(): _fail(f'there is no {device} device here: leave out --device, or use --device cpu')
+    size = Size(**vars(QUICK if args.quick else Size()) | {k: v for k in ('img_size', 'slots', 'bs', 'width') if (v := getattr(args, k)) is not None})
+    try: report = bench(args.what, size, device, args.quick, args.rounds, progress=lambda text: print(text, end='\n\n', flush=True))
+    except ValueError as e: _fail(e)
+    if out:
+        write_json(out, dict(report, command=args.line))
+        print(f'Report: {out}')
+    return 0
+
 # %% ../nbs/80_cli.ipynb #68b74066
 def info(args):
     "Versions, device, and the models in the package"
@@ -481,6 +504,18 @@ def _parser():
     q.add_argument('--list', action='store_true', help='print a command for each run that is missing, for a launcher, and do nothing')
     q.add_argument('--no-run', action='store_true', help='train nothing: only make the tables')
     q.add_argument('--retry', action='store_true', help='try failed runs again')
+
+    q = command('bench', bench_command, 'measure speed and memory against the plain algorithm',
+                "Measure speed and memory of training and inference against the plain algorithm. The defaults are the paper's setting, where a step of the plain algorithm takes seconds on a CPU.")
+    q.add_argument('--what', choices=['paths', 'sweep', 'parts', 'learner', 'all'], default='all', help='paths: from the plain to the fastest way; sweep: growth with image side, K, batch and width; parts: where the time goes; learner: its cost over a bare loop')
+    q.add_argument('--quick', action='store_true', help='a small size and short measurements, without the compiler: done within a minute')
+    q.add_argument('--img-size', type=_whole(16, 1024), metavar='H', help='image side in pixels, a power of two (default: 64; quick: 32)')
+    q.add_argument('--slots', type=_whole(2, 64), metavar='K', help='slots (default: 7; quick: 4)')
+    q.add_argument('--bs', type=_whole(1, 4096), metavar='B', help='images in a batch (default: 32; quick: 8)')
+    q.add_argument('--width', type=_whole(8, 1024), metavar='C', help='channels, a multiple of 8 (default: 64; quick: 16)')
+    q.add_argument('--rounds', type=_whole(1, 1000), metavar='N', help='measurements of each (default: 5; quick: 3)')
+    q.add_argument('--device', type=_device, help='cpu, cuda or cuda:NUMBER (default: a GPU if there is one)')
+    q.add_argument('--json', metavar='FILE', help='write all numbers to this file (.json)')
 
     command('info', info, 'show versions, device and the models in the package')
     return p

@@ -6,7 +6,7 @@ Docs: https://genesis-v2.github.io/genesis_v2/learner.html.md"""
 
 # %% auto #0
 __all__ = ['OPTIMIZERS', 'Objective', 'WarmStart', 'StepSchedule', 'scalar_groups', 'SceneMetric', 'scene_metrics',
-           'SceneProgress', 'TrainingDiverged', 'StepCounter', 'RunFolder', 'scene_learner']
+           'SceneProgress', 'seed_draws', 'TrainingDiverged', 'StepCounter', 'RunFolder', 'scene_learner']
 
 # %% ../nbs/60_learner.ipynb #b4b590af
 import json, math, signal, threading
@@ -49,7 +49,8 @@ class Objective(Callback):
     def before_batch(self):
         if not self.yb: self.learn.yb = self.xb
 
-    def after_step(self): self.objective.update(self.pred.nll.detach())
+    def after_loss(self): self.learn.nll = self.pred.nll.detach().float().mean()         # where several processes train, their common mean takes its place
+    def after_step(self): self.objective.update(self.learn.nll)
 
 # %% ../nbs/60_learner.ipynb #a11a17ea
 class WarmStart(Callback):
@@ -172,6 +173,15 @@ class SceneProgress(ProgressCallback):
         self.pbar.update(self.iter + 1)
         if self.training and self.iter % 50 == 0: self.pbar.comment = f'{self.smooth_loss.item():.1f}'
 
+# %% ../nbs/60_learner.ipynb #8c05d0a7
+def seed_draws(
+    seed: int, # from 0
+    device: torch.device, # where else than on the CPU random numbers are drawn
+):
+    "Seed the CPU's generator and the device's: their draws are those after `torch.manual_seed`"
+    torch.default_generator.manual_seed(seed)
+    if device.type == 'cuda': torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index].manual_seed(seed)
+
 # %% ../nbs/60_learner.ipynb #bb610fc5
 class TrainingDiverged(RuntimeError): "The loss became NaN or the ELBO exploded"
 
@@ -184,7 +194,7 @@ class StepCounter(Callback):
         every: int=50, # steps between looks at the flag that says whether training is sound
     ): self.seed, self.limit, self.every, self.stop_requested = seed, limit, every, False
 
-    def before_batch(self): torch.manual_seed(self.seed * 1_000_003 + (self.learn.step if self.training else 2**40 + self.iter))
+    def before_batch(self): seed_draws(self.seed * 1_000_003 + (self.learn.step if self.training else 2**40 + self.iter), self.xb[0].device)
     def after_loss(self):
         if not self.training: return
         with torch.no_grad():
@@ -204,7 +214,8 @@ class StepCounter(Callback):
         if not self.training: return
         self.learn.step += 1
         if self.learn.step % self.every == 0: self.check()
-        if self.stop_requested: raise CancelFitException()
+        if self.stops(): raise CancelFitException()
+    def stops(self): return self.stop_requested
 
 # %% ../nbs/60_learner.ipynb #5ac7b18e
 def _checkpoint_tensors(learn):
@@ -315,6 +326,7 @@ def scene_learner(
     eval_every: int=500, # steps between evaluations, the rows of the table
     save_every: int=500, # steps between checkpoints
     compile: bool=False, # compile the model?
+    slots_at_once: int|None=None, # to save memory at the price of time, decode so many slots at a time; the results are the same
     cbs=None, # further fastai callbacks
     **model_kwargs, # passed to the model
 ) -> Learner:
@@ -327,6 +339,9 @@ def scene_learner(
     if optimizer not in OPTIMIZERS: raise ValueError(f'optimizer is {optimizer!r}: choose one of {sorted(OPTIMIZERS)}')
     if objective not in ('geco', 'fixed'): raise ValueError(f"objective is {objective!r}: choose 'geco' or 'fixed'")
     model.to(memory_format=torch.channels_last)
+    if slots_at_once is not None:
+        if not hasattr(model, 'save_memory'): raise ValueError(f'{type(model).__name__} cannot save memory: leave out slots_at_once')
+        model.save_memory(slots_at_once)
     if compile: model.compile_core()
     if beta is None: beta = 1e-10 if objective == 'geco' and model.config.get('mask_loss') else 1.
     weighing = GECO(goal, model.config['img_size'], beta_init=beta) if objective == 'geco' else FixedBeta(beta)

@@ -16,10 +16,12 @@ import torch
 from fastai.callback.core import Callback
 from fastai.callback.progress import ProgressCallback
 from fastai.learner import Learner
+from fastai.torch_core import rank_distrib
 from safetensors import safe_open
 from . import __version__
 from .data.loaders import scene_dataloaders
 from .data.sources import open_scenes
+from .distributed import join_processes
 from .evaluation import evaluate
 from .files import write_atomically, write_json
 from .geco import goal_from_rmse
@@ -176,11 +178,10 @@ def run_learner(
     cbs=None, # further fastai callbacks
 ) -> Learner: # with its state restored; `learn.scene_run` is the Run, `learn.device_name` and `learn.precision` say what it computes on and in
     "The learner that settings describe; ValueError or OSError, before anything is written, says what cannot be"
-    s, run = settings, Run(folder)
-    run.check(s)
-    device = str(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-    if device.startswith('cuda') and int(device.partition(':')[2] or 0) >= torch.cuda.device_count(): raise ValueError(f'there is no {device} device here: leave it out, or use cpu')
-    complete = run.step >= s['steps']
+    s, run, first = settings, Run(folder), not rank_distrib()                                # of several processes only the first looks at the folder
+    if first: run.check(s)
+    device = str(join_processes(device))
+    complete = first and run.step >= s['steps']
     own, precision = model_settings(s['model']), s['precision'] if s['precision'] != 'auto' else fast_precision(device)
     kwargs = {k: v for k, v in s.items() if k in own and k != 'img_size' and v is not None} | (dict(n_slots=s['slots']) if 'n_slots' in own else {}) | (dict(precision=precision) if 'precision' in own else {})
     sprites = dict(n_sprites=(1, s['max_sprites'])) if s['data'] == 'sprites' else {}
@@ -188,15 +189,15 @@ def run_learner(
     compiled = bool(s['compile']) and can_compile() and not complete
     std = s['pixel_std'] if isinstance(s['pixel_std'], float) else 0.7
     learn = scene_learner(dls, s['model'], objective=s['objective'], goal=goal_from_rmse(s['goal_rmse'], std), beta=s['beta'], optimizer=s['optimizer'], lr=s['lr'], warm_start=s['warm_start'],
-                          lr_warmup=s['lr_warmup'], lr_tail=s['lr_tail'], lr_half_life=s['lr_half_life'], scalar_lr=s['scalar_lr'], seed=s['seed'], run=run.folder, eval_every=eval_every, save_every=save_every,
+                          lr_warmup=s['lr_warmup'], lr_tail=s['lr_tail'], lr_half_life=s['lr_half_life'], scalar_lr=s['scalar_lr'], seed=s['seed'], run=run.folder if first else None, eval_every=eval_every, save_every=save_every,
                           compile=compiled, cbs=cbs, **kwargs)
     learn.model.to(device)
     learn.remove_cb(ProgressCallback)
     learn.scene_run, learn.settings, learn.device_name, learn.precision, learn.compiled = run, s, device, precision, compiled
-    if run.checkpoint.exists():
+    if first and run.checkpoint.exists():
         try: learn.load_checkpoint(run.checkpoint)
         except Exception as e: raise ValueError(f'{run.checkpoint} cannot be read ({type(e).__name__}: {e}): delete it to begin again') from None
-    return learn
+    return learn.distribute()
 
 # %% ../nbs/74_runs.ipynb #2b51a869
 class ProgressLines(Callback):
@@ -233,16 +234,17 @@ def train_run(
     learn: Learner, # made by `run_learner`
     n: int=320, # held-out scenes to score
     command: str|None=None, # noted in `config.json`: what made the run
-) -> dict|None: # the report, as in `report.json`; None if interrupted
+) -> dict|None: # the report, as in `report.json`; None if interrupted; empty in a process that is not the first of several
     "Train to the last step, score, draw; `TrainingDiverged` if the loss is no number any more"
     run, s = learn.scene_run, learn.settings
     test, split = held_out(s)
     if learn.step < s['steps']:
-        before = run.config.get('commands', []) if learn.step else []
-        write_json(run.config_file, dict(settings=s, version=__version__, commands=before + [c for c in [command] if c and c not in before[-1:]]))
-        if not hasattr(learn, 'collapse_watch'): learn.add_cb(CollapseWatch())
+        before = run.config.get('commands', []) if learn.step and not rank_distrib() else []
+        if not rank_distrib(): write_json(run.config_file, dict(settings=s, version=__version__, commands=before + [c for c in [command] if c and c not in before[-1:]]))
+        if not rank_distrib() and not hasattr(learn, 'collapse_watch'): learn.add_cb(CollapseWatch())
         with learn.no_logging(): done = learn.fit_steps(s['steps'])
         if not done: return None
+    if rank_distrib(): return {}
     report = dict(evaluate(learn, test, n=min(n, len(test))), source=s['data'], split=split, max_sprites=s['max_sprites'])
     write_json(run.folder/'report.json', report)
     learn.model.save_pretrained(run.folder/'model', steps=learn.step, report=report)

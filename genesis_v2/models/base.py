@@ -102,7 +102,7 @@ class SceneModel(nn.Module):
     "Base of all models: remembers its configuration, saves and loads without pickle"
     name = title = 'scene_model'
     has_prior = True       # can `sample` draw scenes?
-    mixture_masks = 'masks'    # the masks in the likelihood's mixture, 'masks' or 'attn': which the paper scores
+    mixture_masks = 'masks' # the masks in the likelihood's mixture, 'masks' (decoded) or 'attn': scores and pictures show these first
     _compiled = None
 
     def __init_subclass__(cls, **kwargs):

@@ -13,7 +13,7 @@ from fastcore.basics import patch
 from torch import nn
 from torch.nn import functional as F
 from ..backbone import UNet
-from ..decoder import BroadcastDecoder
+from ..decoder import BroadcastDecoder, recompute
 from ..icsbp import SemiConv, ic_sbp
 from ..kernels import initial_sigma
 from ..latents import AutoregressivePrior, IndependentPrior, PosteriorHead, mc_kl
@@ -70,13 +70,18 @@ def _shielded(x, rho):
     return x + rho * (x.detach() - x)
 
 @patch
+def _part(self:GenesisV2, f, *args):
+    "A part of the computation, of which nothing is kept where memory is to be saved"
+    return f(*args) if self.decoder.slots_at_once is None else recompute(f, *args)
+
+@patch
 def _infer(self:GenesisV2, x, seed_scores, noise, n_slots, flexible):
     "q(z | x): attention masks, pooled features, posterior, one sample of the latents"
-    e = self.backbone(x)
-    zeta = self.embed_head(e)
-    log_m, seeds, n_used = ic_sbp(zeta, self.log_sigma, n_slots, self.config['kernel'], seed_scores, flexible)
+    e = self._part(self.backbone, x)
+    zeta = self._part(self.embed_head, e)
+    log_m, seeds, n_used = self._part(ic_sbp, zeta, self.log_sigma, n_slots, self.config['kernel'], seed_scores, flexible)
     pool_m = _shielded(log_m.clamp(min=-100), torch.maximum(self.attn_bias, self.shield))
-    mu, sigma = self.posterior(masked_pool(self.feature_head(_shielded(e, self.shield)), pool_m))
+    mu, sigma = self.posterior(self._part(lambda e, m: masked_pool(self.feature_head(e), m), _shielded(e, self.shield), pool_m))
     if self.config['latent_moments']: mu = mu + F.pad(mask_moments(x, pool_m), (mu.shape[-1] - 9, 0))
     return zeta, log_m, seeds, n_used, mu, sigma, mu + sigma * noise
 
@@ -102,7 +107,7 @@ def _forward(self:GenesisV2, x, seed_scores, noise, n_slots, flexible):
         components, log_pi, recon = self._mixture(z, empty)
     with torch.autocast(x.device.type, enabled=False):
         lent_pi = (log_pi + self.attn_bias * log_m.clamp(min=-100)).log_softmax(1)           # log π itself at λ = 0
-        nll = sgmm_nll(x.float(), components, lent_pi, c['pixel_std'], c['mixture'])
+        nll = self._part(sgmm_nll, x.float(), components, lent_pi, c['pixel_std'], c['mixture'])
         kl_slots = mc_kl(z, (mu, sigma), self.prior(z))
         if flexible: kl_slots = kl_slots.masked_fill(empty, 0.)
         m_kl = mask_kl(log_m, log_pi) if c['mask_loss'] else None
@@ -151,3 +156,13 @@ def sample(self:GenesisV2,
     if n < 1 or k < 1: raise ValueError(f'cannot draw {n} scenes of {k} slots: both must be at least 1')
     noise = torch.randn(n, k, self.config['z_dim'], generator=generator, device=generator.device if generator else 'cpu')
     return self.decode(self.prior.sample(noise.to(self.log_sigma.device) * temperature))
+
+# %% ../../nbs/21_models.genesisv2.ipynb #ae721cc0
+@patch
+def save_memory(self:GenesisV2,
+    slots_at_once: int|None=1, # slots of each image that the decoder paints at a time; fewer need less memory; None: keep everything, which is fastest
+) -> GenesisV2: # the same model
+    "Trade time for memory in training: same results, to rounding"
+    if slots_at_once is not None and (not isinstance(slots_at_once, int) or slots_at_once < 1): raise ValueError(f'slots_at_once is {slots_at_once!r}: give a whole number from 1, or None')
+    self.decoder.slots_at_once = slots_at_once
+    return self

@@ -12,9 +12,9 @@ import re
 from pathlib import Path
 import torch
 from .base import SceneModel, _one_line, build_model
-from .genesis import GENESIS
+from .genesis import Genesis
 from .genesisv2 import GenesisV2
-from .monet import MONet
+from .monet import Monet
 
 # %% ../../nbs/26_models.published.ipynb #4146ac01
 _genesisv2_names = [(r'^encoder\.', 'backbone.'), (r'^seg_head\.', 'embed_head.0.'), (r'^att_process\.log_sigma$', 'log_sigma'),
@@ -48,7 +48,7 @@ def _join_halves(state):
         state[k.replace('.h_norm.', '.norm.')] = torch.cat([h, g]) if h.ndim else h
     for end in ('weight', 'bias'):
         halves = [state.pop(f'att_process.core.{k}.{end}', None) for k in ('q_z_mean', 'q_z_var.0')]
-        if None in [type(h) if h is None else h.ndim for h in halves] or any(h is None for h in halves): raise ValueError(f'att_process.core.q_z_mean.{end} or q_z_var.0.{end} is missing')
+        if any(h is None for h in halves): raise ValueError(f'att_process.core.q_z_mean.{end} or q_z_var.0.{end} is missing')
         state[f'att_process.core.q_z.{end}'] = torch.cat(halves)
     return state
 
@@ -95,9 +95,9 @@ def _ours(state, model):
     if model == 'genesis': state = _join_halves(state)
     ours = {_layer_numbers(r): v for k, v in state.items() if (r := _replace(k, _monet_names if model == 'monet' else _genesis_names))}
     if model == 'monet':
-        _check_needed(ours, ('attention.0.down.0.0.weight', 'vae.encoder.0.weight', 'vae.encoder.11.weight'), MONet.title)
+        _check_needed(ours, ('attention.0.down.0.0.weight', 'vae.encoder.0.weight', 'vae.encoder.11.weight'), Monet.title)
         return ours, dict(img_size=2**(n(ours, 'attention.0.down.') + 1), width=ours['vae.encoder.0.weight'].shape[0], z_dim=ours['vae.encoder.11.weight'].shape[0] // 2) | stds
-    _check_needed(ours, ('encoder.5.0.weight', 'vae.encoder.0.weight', 'vae.encoder.9.weight', 'vae.encoder.11.weight', 'posterior.first.weight'), GENESIS.title)
+    _check_needed(ours, ('encoder.5.0.weight', 'vae.encoder.0.weight', 'vae.encoder.9.weight', 'vae.encoder.11.weight', 'posterior.first.weight'), Genesis.title)
     side = round((ours['vae.encoder.9.weight'].shape[-1] / max(1, 2 * ours['vae.encoder.0.weight'].shape[0]))**.5)
     return ours, dict(img_size=16 * side, width=ours['vae.encoder.0.weight'].shape[0], mask_dim=ours['posterior.first.weight'].shape[0] // 2, component_dim=ours['vae.encoder.11.weight'].shape[0] // 2,
                       prior='autoregressive' if 'prior.linear.weight' in ours else 'independent') | stds
@@ -123,5 +123,5 @@ def load_published(
     except (TypeError, RuntimeError) as e: raise ValueError(f'a checkpoint is a dict from parameter names to tensors: {_one_line(e)}') from None
     sizes |= config
     if sizes.get('prior') == 'independent': ours = {k: v for k, v in ours.items() if not k.startswith(('prior.', 'component_prior.'))}
-    kind = dict(genesis_v2=GenesisV2, monet=MONet, genesis=GENESIS)[model]
+    kind = dict(genesis_v2=GenesisV2, monet=Monet, genesis=Genesis)[model]
     return build_model(kind, sizes, ours, path_or_state_dict if isinstance(path_or_state_dict, (str, Path)) else 'the checkpoint')

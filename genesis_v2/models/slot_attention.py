@@ -55,7 +55,7 @@ class SlotRounds(nn.Module):
         super().__init__()
         self.mu, self.log_sigma = nn.Parameter(torch.empty(z_dim)), nn.Parameter(torch.zeros(z_dim))
         nn.init.uniform_(self.mu, -z_dim**-.5, z_dim**-.5)
-        self.norm_cells, self.norm_slots = nn.LayerNorm(n_features), nn.LayerNorm(z_dim)
+        self.norm_cells, self.norm_slots = nn.LayerNorm(n_features), nn.LayerNorm(z_dim, bias=False)
         self.keys, self.values = nn.Linear(n_features, z_dim, bias=False), nn.Linear(n_features, z_dim, bias=False)
         self.queries, self.gru = nn.Linear(z_dim, z_dim, bias=False), nn.GRUCell(z_dim, z_dim)
         self.mlp = nn.Sequential(nn.LayerNorm(z_dim), nn.Linear(z_dim, hidden), nn.ReLU(), nn.Linear(hidden, z_dim))

@@ -488,10 +488,10 @@ def learner_table(
             for name, k in (('bare loop', 'bare'), ('fit_steps', 'learner'))]
     return _table(['learner', 'step', 'ratio', 'CPU time', 'ratio'], rows) + f"\n(the learner takes {report['processor_extra'] * 1e3:.2f} ms of CPU time more for a step)"
 
-# %% ../nbs/78_bench.ipynb #57ba27e9
+# %% ../nbs/78_bench.ipynb #91e9d2bf
 def loss_curve(
     variant: Variant, # how to train
-    size: Size=Size(32, 4, 8, 16), # and what
+    size: Size=Size(16, 3, 8, 8), # and what
     steps: int=500, # how long
     device='cpu', # where
     draws: int=0, # seed of seed scores and noise; weights and images do not depend on it

@@ -291,7 +291,10 @@ def paths_table(
     for what in ('training', 'inference'):
         rows = [[r['name'], _time(r['seconds']), f"{_time(r['low'])} – {_time(r['high'])}", f"{r['steps_per_s']:.3g}", f"{r['images_per_s']:.3g}", f"{r['speedup']:.2f}×", f"{r['processor_speedup']:.2f}×", '–' if r['peak_bytes'] is None else f"{r['peak_bytes'] / 2**20:,.0f}",
                  f"{r['flop'] / 1e9:.3g}", f"{r['flop_per_s'] / 1e9:,.0f}", f"{r['share_of_matmul']:.0%}", '' if r['compile_seconds'] is None else f"{r['compile_seconds']:.0f} s"] for r in report[what]]
-        res.append(_table([what, 'step', 'from – to', 'steps/s', 'images/s', 'speed', 'by CPU time', 'MiB', 'GFLOP', 'GFLOP/s', 'of matmul', 'compiling'], rows))
+        naive, batched, best = report[what][0], report[what][1], max(report[what], key=lambda r: r['matmul_flop_per_s'])
+        limit = naive['flop'] / batched['flop'] * best['matmul_flop_per_s'] / naive['flop_per_s']
+        res.append(_table([what, 'step', 'from – to', 'steps/s', 'images/s', 'speed', 'by CPU time', 'MiB', 'GFLOP', 'GFLOP/s', 'of matmul', 'compiling'], rows)
+                   + f"\n(if all work of the batched algorithm ran at the rate of the large matrix product, {best['matmul_flop_per_s'] / 1e9:,.0f} GFLOP/s, it would be {limit:.1f}×)")
     return '\n\n'.join(res)
 
 # %% ../nbs/78_bench.ipynb #3178bb82

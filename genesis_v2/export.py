@@ -28,7 +28,7 @@ class SegmentationGraph(nn.Module):
         sampled: bool=False, # draw latents, with noise that is the same for all pictures? Else they are at their mean
     ):
         super().__init__()
-        if not isinstance(model, GenesisV2): raise ValueError(f'{type(model).__name__} has no graph of its own: only GenesisV2 has')
+        if getattr(model, 'name', None) != GenesisV2.name: raise ValueError(f'{type(model).__name__} has no graph of its own: only GenesisV2 has')
         if masks not in ('masks', 'attn'): raise ValueError(f"masks is {masks!r}: choose 'masks' (decoded) or 'attn' (attention)")
         self.model, self.masks, self.n_slots = model, masks, model.check_slots(n_slots)
         g, device = torch.Generator().manual_seed(seed), model.log_sigma.device
@@ -71,7 +71,7 @@ def export_model(
     if path.suffix not in ('.pt2', '.onnx'): raise ValueError(f"{path} ends in neither .pt2 nor .onnx: give the name of one or the other")
     if path.suffix == '.onnx' and (missing := [m for m in ('onnx', 'onnxscript') if importlib.util.find_spec(m) is None]):
         raise ValueError(f"{missing[0]} is not installed: pip install 'genesis_v2[export]', or write a .pt2 file")
-    if isinstance(model, GenesisV2):
+    if getattr(model, 'name', None) == GenesisV2.name:
         model = copy.deepcopy(model).cpu().requires_grad_(False).eval()
         model.config['precision'] = 'fp32'
     graph = SegmentationGraph(model, masks, n_slots, seed).eval()

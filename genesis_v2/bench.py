@@ -131,16 +131,18 @@ class BareLoop:
         size: Size, # how much
         device='cpu', # where
         seed: int=0, # of weights and images
+        beta: float=1., # GECO's first β
+        **config, # further settings of the model
     ):
         torch.manual_seed(seed)
         self.variant, self.size = variant, size
-        model = variant.model(img_size=size.img_size, n_slots=size.slots, width=size.width, precision=variant.precision)
+        model = variant.model(img_size=size.img_size, n_slots=size.slots, width=size.width, precision=variant.precision, **config)
         layout = torch.channels_last if variant.channels_last else torch.contiguous_format
         self.model = model.to(device, memory_format=layout)
         self.x = torch.rand(size.bs, 3, size.img_size, size.img_size, device=device).contiguous(memory_format=layout)
         if variant.compile: self.model.compile_core(mode=variant.compile)
         self.opt = torch.optim.Adam(self.model.parameters(), 1e-4, **(dict(fused=True) if variant.fused else {}))
-        self.geco = GECO(0.5655, size.img_size).to(device)
+        self.geco = GECO(0.5655, size.img_size, beta_init=beta).to(device)
 
     def train(self,
         *draws, # seed scores and noise; drawn by the model if absent
@@ -494,14 +496,14 @@ def learner_table(
 # %% ../nbs/78_bench.ipynb #91e9d2bf
 def loss_curve(
     variant: Variant, # how to train
-    size: Size=Size(16, 3, 8, 8), # and what
+    size: Size=Size(32, 3, 8, 16), # and what
     steps: int=500, # how long
     device='cpu', # where
     draws: int=0, # seed of seed scores and noise; weights and images do not depend on it
-    lr: float=1e-3, # learning rate
+    lr: float=2e-3, # learning rate
 ) -> np.ndarray: # (steps,) loss above the floor, in nats per image
     "Loss during training on sprites"
-    loop, g, losses = BareLoop(variant, size, device), torch.Generator().manual_seed(draws), []
+    loop, g, losses = BareLoop(variant, size, device, beta=0.01, init='he', decoder_grid=4), torch.Generator().manual_seed(draws), []
     for group in loop.opt.param_groups: group['lr'] = lr
     dls = scene_dataloaders('sprites', img_size=size.img_size, bs=size.bs, n_valid=size.bs, device=torch.device(device))
     for x, _ in dls.train.between(0, steps):

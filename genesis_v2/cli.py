@@ -585,7 +585,7 @@ def _parser():
     q = command('bench', bench_command, 'measure speed and memory against the plain algorithm',
                 "Measure speed and memory of training and inference against the plain algorithm. The defaults are the paper's setting, where a step of the plain algorithm takes seconds on a CPU.")
     q.add_argument('--what', choices=['paths', 'sweep', 'parts', 'learner', 'all'], default='all', help='paths: from the plain to the fastest way; sweep: growth with image side, K, batch and width; parts: where the time goes; learner: its cost over a bare loop')
-    q.add_argument('--quick', action='store_true', help='a small size and short measurements, without the compiler: done within a minute')
+    q.add_argument('--quick', action='store_true', help='a small size and short measurements, without the compiler: about a minute where the cores are free')
     q.add_argument('--img-size', type=_whole(16, 1024), metavar='H', help='image side in pixels, a power of two (default: 64; quick: 32)')
     q.add_argument('--slots', type=_whole(2, 64), metavar='K', help='slots (default: 7; quick: 4)')
     q.add_argument('--bs', type=_whole(1, 4096), metavar='B', help='images in a batch (default: 32; quick: 8)')

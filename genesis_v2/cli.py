@@ -1,4 +1,4 @@
-"""One program, `genesis-v2`: train, evaluate, fid, segment, sample, prepare, scenes, bench, info.
+"""One program, `genesis-v2`: train, evaluate, fid, segment, export, sample, prepare, scenes, tables, bench, info.
 
 Docs: https://genesis-v2.github.io/genesis_v2/cli.html.md"""
 
@@ -75,6 +75,13 @@ def _positive(text):
 def _fraction(text):
     "A number from 0 to 1"
     return _number(text, lambda v: 0 <= v <= 1, 'from 0 to 1')
+
+def _chosen_device(args):
+    "The device that was asked for, a GPU if there is one and none was; or a one-line error"
+    import torch
+    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    if device.startswith('cuda') and int(device.partition(':')[2] or 0) >= torch.cuda.device_count(): _fail(f'there is no {device} device here: leave out --device, or use --device cpu')
+    return device
 
 def _device(text):
     "'cpu', 'cuda' or 'cuda:0', 'cuda:1', …"
@@ -177,8 +184,7 @@ def evaluate_command(args):
     import torch
     from genesis_v2.evaluation import evaluate, protocol_images, report_table, write_per_image
     from genesis_v2.files import write_json
-    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    if device.startswith('cuda') and int(device.partition(':')[2] or 0) >= torch.cuda.device_count(): _fail(f'there is no {device} device here: leave out --device, or use --device cpu')
+    device = _chosen_device(args)
     trained = _saved(args.model).get('report', {})
     source = args.data or trained.get('source', 'sprites')
     if source != 'sprites' and args.max_sprites is not None: _fail(f'--max-sprites is for the embedded sprites, not for {source}')
@@ -218,8 +224,7 @@ def fid_command(args):
     model = _load(args.model)
     import torch
     from genesis_v2.fid import FIDError, fid, fid_line
-    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    if device.startswith('cuda') and int(device.partition(':')[2] or 0) >= torch.cuda.device_count(): _fail(f'there is no {device} device here: leave out --device, or use --device cpu')
+    device = _chosen_device(args)
     try: report = fid(model.to(device), _held_out(args, model), args.n, args.bs, args.seed, args.temperature, args.weights, progress=not args.json, n_slots=args.slots)
     except FIDError as e: _fail(e)
     print(json.dumps(report, indent=1) if args.json else fid_line(report))
@@ -256,11 +261,10 @@ def segment(args):
     from genesis_v2.files import write_atomically
     from genesis_v2.plots import overlay, palette_image
     paths, out_dir = _pictures(args), Path(args.out)
-    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    if device.startswith('cuda') and int(device.partition(':')[2] or 0) >= torch.cuda.device_count(): _fail(f'there is no {device} device here: leave out --device, or use --device cpu')
+    device = _chosen_device(args)
     model = _load(args.model).to(device, memory_format=torch.channels_last)
     if args.precision: model.config['precision'] = args.precision
-    small = args.write != 'all' and model.name == 'genesis_v2' and not args.flexible              # then not all of the model is needed
+    small = args.write != 'all' and model.has_graph and not args.flexible              # then not all of the model is needed
     graph = SegmentationGraph(model, args.masks, args.slots, args.seed, sampled=True) if small else None
 
     def read(path):
@@ -409,8 +413,7 @@ def bench_command(args):
     import torch
     from genesis_v2.bench import QUICK, Size, bench
     from genesis_v2.files import write_json
-    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    if device.startswith('cuda') and int(device.partition(':')[2] or 0) >= torch.cuda.device_count(): _fail(f'there is no {device} device here: leave out --device, or use --device cpu')
+    device = _chosen_device(args)
     size = Size(**vars(QUICK if args.quick else Size()) | {k: v for k in ('img_size', 'slots', 'bs', 'width') if (v := getattr(args, k)) is not None})
     try: report = bench(args.what, size, device, args.quick, args.rounds, progress=lambda text: print(text, end='\n\n', flush=True))
     except ValueError as e: _fail(e)

@@ -15,20 +15,20 @@ import torch
 from torch import nn
 from .files import write_atomically
 from .icsbp import ic_sbp
-from .models import GenesisV2
+from .models import SceneModel
 
 # %% ../nbs/66_export.ipynb #daf5eafc
 class SegmentationGraph(nn.Module):
     "Images (B, 3, H, W) → labels (B, H, W) and masks (B, K, H, W): what a segmentation needs of a model, and no more"
     def __init__(self,
-        model: GenesisV2, # a trained model
+        model: SceneModel, # a trained model whose `has_graph` is True
         masks: str='masks', # segment by 'masks', the decoded ones, or by 'attn', which needs no decoder
         n_slots: int|None=None, # another K than in training
         seed: int=0, # of the scores that choose the seeds
         sampled: bool=False, # draw latents, with noise that is the same for all pictures? Else they are at their mean
     ):
         super().__init__()
-        if getattr(model, 'name', None) != GenesisV2.name: raise ValueError(f'{type(model).__name__} has no graph of its own: only GenesisV2 has')
+        if not getattr(model, 'has_graph', False): raise ValueError(f'{type(model).__name__} has no graph of its own: give a model whose `has_graph` is True, such as GenesisV2')
         if masks not in ('masks', 'attn'): raise ValueError(f"masks is {masks!r}: choose 'masks' (decoded) or 'attn' (attention)")
         self.model, self.masks, self.n_slots = model, masks, model.check_slots(n_slots)
         g, device = torch.Generator().manual_seed(seed), model.log_sigma.device
@@ -60,7 +60,7 @@ def _quiet():
     finally: logging.disable(before)
 
 def export_model(
-    model: GenesisV2, # a trained model
+    model: SceneModel, # a trained model whose `has_graph` is True
     path: str|Path, # file to write, `.pt2` (torch.export) or `.onnx`
     masks: str='masks', # segment by 'masks', the decoded ones, or by 'attn', which needs no decoder
     n_slots: int|None=None, # another K than in training
@@ -71,7 +71,7 @@ def export_model(
     if path.suffix not in ('.pt2', '.onnx'): raise ValueError(f"{path} ends in neither .pt2 nor .onnx: give the name of one or the other")
     if path.suffix == '.onnx' and (missing := [m for m in ('onnx', 'onnxscript') if importlib.util.find_spec(m) is None]):
         raise ValueError(f"{missing[0]} is not installed: pip install 'genesis_v2[export]', or write a .pt2 file")
-    if getattr(model, 'name', None) == GenesisV2.name:
+    if isinstance(model, SceneModel):
         model = copy.deepcopy(model).cpu().requires_grad_(False).eval()
         model.config['precision'] = 'fp32'
     graph = SegmentationGraph(model, masks, n_slots, seed).eval()

@@ -103,6 +103,7 @@ class SceneModel(nn.Module):
     name = title = 'scene_model'
     has_prior = True       # can `sample` draw scenes?
     mixture_masks = 'masks' # the masks in the likelihood's mixture, 'masks' (decoded) or 'attn': scores and pictures show these first
+    has_graph = False      # can `export.SegmentationGraph` make a graph of its segmentation?
     _compiled = None
 
     def __init_subclass__(cls, **kwargs):

@@ -24,7 +24,7 @@ from .base import SceneModel, SceneOutput
 # %% ../../nbs/21_models.genesisv2.ipynb #d4f1f082
 class GenesisV2(SceneModel):
     "GENESIS-V2 (Engelcke, Parker Jones, Posner 2021); the defaults are the paper's settings at 64×64"
-    name, title = 'genesis_v2', 'GENESIS-V2'
+    name, title, has_graph = 'genesis_v2', 'GENESIS-V2', True
 
     def __init__(self,
         img_size: int=64, # image side H: a power of two, 16 or more

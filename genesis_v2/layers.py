@@ -41,13 +41,15 @@ def mask_moments(
 ) -> torch.Tensor: # (B, K, 9), float32: colour, size, radius, two elongations, place, each of the order of one
     "Mean colour, size and the first two spatial moments of each mask"
     with torch.autocast(images.device.type, enabled=False):
-        row, col = coordinate_grid(*images.shape[2:], device=images.device)
-        maps = torch.cat([images.float(), torch.stack([row, col, row**2, col**2, row * col]).expand(images.shape[0], -1, -1, -1)], 1)
-        colour, place, rr, cc, rc = masked_pool(maps, log_masks).split([3, 2, 1, 1, 1], -1)
-        r, c = place.split(1, -1)
-        size, v_row, v_col = log_masks.float().exp().mean((2, 3))[..., None], rr - r**2, cc - c**2
+        grid = coordinate_grid(*images.shape[2:], device=images.device)
+        colour, place = masked_pool(torch.cat([images.float(), grid.expand(images.shape[0], -1, -1, -1)], 1), log_masks).split([3, 2], -1)
+        m = log_masks.float().exp()
+        share = m / (m.sum((2, 3), keepdim=True) + 1e-5)
+        d_row, d_col = (grid - place[..., None, None]).unbind(2)                         # about the mean: as E[r²] − E[r]² the spread of a small mask would drown in rounding
+        v_row, v_col, cov = ((share * d).sum((2, 3))[..., None] for d in (d_row**2, d_col**2, d_row * d_col))
+        size = m.mean((2, 3))[..., None]
         spread = (v_row + v_col).clamp(min=1e-6)
-        return torch.cat([3 * colour - 1.5, (size + 1e-3).log() / 2 + 1.5, 2 * spread.sqrt() - 1, 2 * (v_row - v_col) / spread, 4 * (rc - r * c) / spread, 2 * place], -1)
+        return torch.cat([3 * colour - 1.5, (size + 1e-3).log() / 2 + 1.5, 2 * spread.sqrt() - 1, 2 * (v_row - v_col) / spread, 4 * cov / spread, 2 * place], -1)
 
 # %% ../nbs/10_layers.ipynb #4c091b2f
 def ellipse_logits(

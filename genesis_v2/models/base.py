@@ -156,6 +156,13 @@ class SceneModel(nn.Module):
         if not isinstance(k, int) or k < 1: raise ValueError(f'n_slots is {n_slots!r}: give a whole number from 1')
         return k
 
+    def _prior_noise(self, n, n_slots, dim, temperature, generator):
+        "What `sample` starts from: standard-normal draws (n, K, dim) times the temperature, drawn where the generator is, on the model's device"
+        k = self.check_slots(n_slots)
+        if n < 1: raise ValueError(f'cannot draw {n} scenes: n must be at least 1')
+        noise = torch.randn(n, k, dim, generator=generator, device=generator.device if generator else 'cpu')
+        return noise.to(next(self.parameters()).device) * temperature
+
     def sample(self,
         n: int, # scenes to draw
         n_slots: int|None=None, # K; as in training if None

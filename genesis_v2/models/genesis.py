@@ -185,10 +185,7 @@ def sample(self:Genesis,
     generator: torch.Generator|None=None, # for repeatable draws; PyTorch's own if None
 ) -> SceneOutput: # as `decode`
     "Draw scenes from the prior: masks slot after slot, then what is in them"
-    k = self.check_slots(n_slots)
-    if n < 1: raise ValueError(f'cannot draw {n} scenes: n must be at least 1')
-    device = self.posterior.first.weight.device
-    z, *rest = (temperature * torch.randn(n, k, d, generator=generator, device=generator.device if generator else 'cpu').to(device) for d in self.dims)
+    z, *rest = (self._prior_noise(n, n_slots, d, temperature, generator) for d in self.dims)
     if self.config['prior'] == 'autoregressive':
         z = self.prior.sample(z)
         if rest:

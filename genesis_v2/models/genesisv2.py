@@ -152,10 +152,7 @@ def sample(self:GenesisV2,
     generator: torch.Generator|None=None, # for repeatable draws; PyTorch's own if None
 ) -> SceneOutput: # as `decode`
     "Draw scenes from the prior, slot after slot, and decode all slots at once"
-    k = self.config['n_slots'] if n_slots is None else n_slots
-    if n < 1 or k < 1: raise ValueError(f'cannot draw {n} scenes of {k} slots: both must be at least 1')
-    noise = torch.randn(n, k, self.config['z_dim'], generator=generator, device=generator.device if generator else 'cpu')
-    return self.decode(self.prior.sample(noise.to(self.log_sigma.device) * temperature))
+    return self.decode(self.prior.sample(self._prior_noise(n, n_slots, self.config['z_dim'], temperature, generator)))
 
 # %% ../../nbs/21_models.genesisv2.ipynb #ae721cc0
 @patch

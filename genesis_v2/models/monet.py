@@ -114,7 +114,4 @@ def sample(self:Monet,
     generator: torch.Generator|None=None, # for repeatable draws; PyTorch's own if None
 ) -> SceneOutput: # as `decode`
     "Draw every slot from N(0, I), and decode"
-    k = self.check_slots(n_slots)
-    if n < 1: raise ValueError(f'cannot draw {n} scenes: n must be at least 1')
-    noise = torch.randn(n, k, self.config['z_dim'], generator=generator, device=generator.device if generator else 'cpu')
-    return self.decode(noise.to(self.attention[1].weight.device) * temperature)
+    return self.decode(self._prior_noise(n, n_slots, self.config['z_dim'], temperature, generator))

@@ -103,7 +103,4 @@ def sample(self:VAE,
     generator: torch.Generator|None=None, # for repeatable draws; PyTorch's own if None
 ) -> SceneOutput: # as `decode`
     "Draw images from the prior"
-    k = self.check_slots(n_slots)
-    if n < 1: raise ValueError(f'cannot draw {n} images: give at least 1')
-    noise = torch.randn(n, k, self.config['z_dim'], generator=generator, device=generator.device if generator else 'cpu')
-    return self.decode(self.prior.sample(noise.to(next(self.parameters()).device) * temperature))
+    return self.decode(self.prior.sample(self._prior_noise(n, n_slots, self.config['z_dim'], temperature, generator)))

@@ -160,11 +160,12 @@ def plan(
     tables: list|None=None, # numbers of the tables; all if None
     data: str|Path='.', # folder with the data sets
     retry: bool=False, # try failed runs again?
+    cells: list=CELLS, # the cells of the tables; give your own for a row that the paper does not have
     **changes, # settings that differ from the scale's, such as `steps`
 ) -> list: # a Job for each experiment and seed, seed by seed
     "What the tables need, and how far it is"
     asked = {}
-    for c in CELLS:
+    for c in cells:
         if c.experiment and (tables is None or c.table in tables): asked.setdefault(c.experiment, {'report': None})[c.evaluation] = None
     jobs = []
     for seed in range(seeds) if isinstance(seeds, int) else seeds:
@@ -243,10 +244,11 @@ def _number(report, score, model):
 def fill(
     root: str|Path, # folder of all runs
     tables: list|None=None, # numbers of the tables; all if None
+    cells: list=CELLS, # as for `plan`
 ) -> list: # a dict per cell, JSON-able
     "Every cell with what the runs on disk say, and what the paper says"
     filled = []
-    for c in CELLS:
+    for c in cells:
         if tables is not None and c.table not in tables: continue
         runs = []
         for folder in sorted((Path(root)/c.experiment.name).glob('[0-9]*'), key=lambda p: int(p.name)) if c.experiment else []:
@@ -266,18 +268,21 @@ def _format(cell):
     "Ours, then the paper's in brackets"
     digits = 1 if 'FID' in cell['column'] or 'K' in cell['column'].split() else 2
     ours = '–' if cell['mean'] is None else f"**{cell['mean']:.{digits}f}" + (f"±{cell['std']:.{digits}f}" if cell['std'] is not None else '') + '**'
-    return f"{ours} ({cell['published']})" if cell['published'] else '–'
+    return f"{ours} ({cell['published']})" if cell['published'] else ours
 
-def _origin(cells):
-    "One line per experiment of a table: what was trained, on what, how far"
+def _origin(cells, notes):
+    "One line per experiment of a table: what was trained, on what, how far; reasons go to the notes, each once"
     lines = {}
+    def note(why):
+        if why not in notes: notes.append(why)
+        return f'note {notes.index(why) + 1}'
     for c in cells:
         if not c['experiment']: continue
         runs, key = c['runs'], (c['experiment'], c['evaluation'])
         if not runs: lines[key] = f"| {c['row']} | `{c['experiment']}` | not run | | | |"; continue
         span = lambda values: ' to '.join(f'{v:,}' for v in sorted({min(values), max(values)})) if values else ''
         data = ', '.join(sorted({_data_title(r['data']) for r in runs if r['data']}))
-        why = '; '.join(sorted({f"seed {r['seed']}: {r['why']}" if len(runs) > 1 else r['why'] for r in runs if r['why']})) or 'done'
+        why = '; '.join(dict.fromkeys(f"seed {r['seed']}: {note(r['why'])}" if len(runs) > 1 else note(r['why']) for r in runs if r['why'])) or 'done'
         lines[key] = f"| {c['row']} | `{c['experiment']}` | {data} | {', '.join(str(r['seed']) for r in runs)} | {span([r['step'] for r in runs])} | {span([r['n'] for r in runs if r['n']])} | {why} |"
     return list(lines.values())
 
@@ -294,21 +299,24 @@ def tables_markdown(
     "The paper's tables: ours in bold, the published numbers in brackets"
     text = [f'Ours in bold: mean over seeds, ± standard deviation where there are several. In brackets the numbers printed in the paper: three seeds, 500,000 steps on the data set itself. Scale: {scale}, genesis_v2 {__version__}.']
     if scale == 'small': text += ['**These are not results.** At this scale the embedded sprites stand for all data sets, and small networks are trained for 150 steps: the tables show that every cell can be made.']
+    notes = []
     for t in dict.fromkeys(c['table'] for c in filled):
         cells = [c for c in filled if c['table'] == t]
         columns = list(dict.fromkeys(c['column'] for c in cells))
         text += [f'## Table {t}: {CAPTIONS[t]}', '\n'.join(['| | ' + ' | '.join(columns) + ' |', '|---' * (len(columns) + 1) + '|'] +
                  [f'| {row} | ' + ' | '.join(_format(c) for c in cells if c['row'] == row) + ' |' for row in dict.fromkeys(c['row'] for c in cells)])]
-        text += ['\n'.join(['| | experiment | data | seeds | steps | images | state |', '|---' * 7 + '|'] + _origin(cells))]
+        text += ['\n'.join(['| | experiment | data | seeds | steps | images | state |', '|---' * 7 + '|'] + _origin(cells, notes))]
+    if notes: text += ['## Notes', '\n'.join(f'{i}. {why}' for i, why in enumerate(notes, 1))]
     return '\n\n'.join(text) + '\n'
 
 def write_tables(
     root: str|Path, # folder of all runs; `tables.md` and `tables.json` are written there
     scale: str, # name of the scale
     tables: list|None=None, # numbers of the tables; all if None
+    cells: list=CELLS, # as for `plan`
 ) -> str: # what stands in `tables.md`
     "Make the tables from the runs on disk; equal runs give equal files"
-    filled = fill(root, tables)
+    filled = fill(root, tables, cells)
     text = tables_markdown(filled, scale)
     write_json(Path(root)/'tables.json', filled)
     write_atomically(Path(root)/'tables.md', lambda p: p.write_text(text, encoding='utf-8'))

@@ -1,6 +1,7 @@
 """What can be known about the site without Quarto: python .ci/pages.py, in the development environment.
 
     sidebar     every page is in nbs/sidebar.yml, once, and nothing else is
+    chapters    a page opens with a title and a promise, and ends with what to read next
     links       every relative link leads to a file, and its #anchor to a heading there
     pictures    every picture has words for those who cannot see it
     equations   every formula can be parsed
@@ -56,6 +57,14 @@ def sidebar():
     for n in names:
         if n not in there: yield f'nbs/sidebar.yml lists {n}, which is not a page'
         if names.count(n) > 1: yield f'nbs/sidebar.yml lists {n} more than once'
+
+
+def chapters():
+    for page in pages():
+        if page.name == 'index.ipynb': continue                                      # it has its own order
+        texts = [source(c) for c in cells(page) if c['cell_type'] == 'markdown']
+        if not re.match(r'# \S.*\n\n> \S', texts[0]): yield f'{page} does not open with a title and a promise (# title, > promise)'
+        if not any(re.search(r'^(## |\*\*)What to read next', t, re.M) for t in texts[-2:]): yield f'{page} does not end with "What to read next"'
 
 
 def links():
@@ -116,7 +125,7 @@ def badges():
 
 
 if __name__ == '__main__':
-    checks = [sidebar, links, pictures, equations, outputs, badges]
+    checks = [sidebar, chapters, links, pictures, equations, outputs, badges]
     problems = [p for check in checks for p in check()]
     for p in problems: print(p)
     formulas = sum(len(MATH.findall(prose(c))) for p in pages() for c in cells(p) if c['cell_type'] == 'markdown')

@@ -3,9 +3,10 @@
     python .ci/outputs.py [NOTEBOOK …]        runs them in a copy and compares texts; nothing here is changed
 
 Words have to be equal, numbers agree to 5 % (another processor or another torch rounds otherwise, and a short training ends elsewhere). Cells that
-say `#| volatile` show times or what else a machine has of its own, and are compared by nothing. Slow cells are not run, pictures not compared.
+say `#| volatile` show times or what else a machine has of its own, and are compared by nothing; those that say `#| samples` read real samples or
+recordings, and are compared where those are. Slow cells are not run, pictures not compared.
 """
-import json, math, re, shutil, subprocess, sys, tempfile
+import json, math, os, re, shutil, subprocess, sys, tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,7 +33,10 @@ def differs(old, new):
         if not math.isclose(value(u), value(v), rel_tol=WITHIN, abs_tol=FLOOR): return f'{u} → {v}'
 
 
-def volatile(cell): return re.search(r'^#\|[ ]*volatile\b', ''.join(cell['source']), re.M)
+def passed_over(cell):
+    "Can this cell's output not be compared here?"
+    says = lambda word: re.search(rf'^#\|[ ]*{word}\b', ''.join(cell['source']), re.M)
+    return says('volatile') or says('samples') and not (ROOT/os.environ.get('GENESIS_V2_SHARED', '../shared')).exists()
 
 
 def main(names):
@@ -52,7 +56,7 @@ def main(names):
         for f in files:
             before, after = (json.loads((Path(r)/f).read_text(encoding='utf-8'))['cells'] for r in (ROOT, copy))
             for n, (b, a) in enumerate(zip(before, after)):
-                if b['cell_type'] != 'code' or volatile(b): continue
+                if b['cell_type'] != 'code' or passed_over(b): continue
                 old, new = '\n'.join(text(b)), '\n'.join(text(a))
                 compared += bool(old)
                 if found := differs(old, new): print(f'{f}, cell {n}: {found}'); problems += 1

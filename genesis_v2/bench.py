@@ -500,10 +500,11 @@ def loss_curve(
     steps: int=500, # how long
     device='cpu', # where
     draws: int=0, # seed of seed scores and noise; weights and images do not depend on it
+    seed: int=0, # of the weights
     lr: float=2e-3, # learning rate
 ) -> np.ndarray: # (steps,) loss above the floor, in nats per image
     "Loss during training on sprites"
-    loop, g, losses = BareLoop(variant, size, device, beta=0.01, init='he', decoder_grid=4), torch.Generator().manual_seed(draws), []
+    loop, g, losses = BareLoop(variant, size, device, seed, beta=0.01, init='he', decoder_grid=4), torch.Generator().manual_seed(draws), []
     for group in loop.opt.param_groups: group['lr'] = lr
     dls = scene_dataloaders('sprites', img_size=size.img_size, bs=size.bs, n_valid=size.bs, device=torch.device(device))
     for x, _ in dls.train.between(0, steps):

@@ -392,7 +392,8 @@ def tables_command(args):
     jobs = [j for j in jobs if args.only in (None, j.experiment.name)]
     todo = [j for j in jobs if j.state in ('to do', 'interrupted')]
     if args.list:
-        rest = ['--scale', args.scale, '--data', args.data, '--root', str(root)] + (['--steps', str(args.steps)] if args.steps else []) + (['--retry'] if args.retry else [])
+        rest = ['--scale', args.scale, '--data', args.data, '--root', str(root), '--n', str(args.n)] + (['--retry'] if args.retry else [])
+        rest += [w for name in ('steps', 'device', 'weights') if (value := getattr(args, name)) is not None for w in (f'--{name}', str(value))]
         for j in todo: print(shlex.join(['genesis-v2', 'tables', *rest, '--only', j.experiment.name, '--seed', str(j.seed)]))
         return 0
     import matplotlib

@@ -214,6 +214,9 @@ class StepCounter(Callback):
         if not self.training: return
         self.learn.step += 1
         if self.learn.step % self.every == 0: self.check()
+        last = self.learn.step % self.learn.eval_every == 0 or self.learn.step == self.learn.n_steps        # of the epoch: it is evaluated before the run stops
+        if self.stops() and not last: raise CancelFitException()
+    def before_epoch(self):
         if self.stops(): raise CancelFitException()
     def stops(self): return self.stop_requested
 

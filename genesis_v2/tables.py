@@ -298,7 +298,7 @@ def tables_markdown(
 ) -> str: # the tables, each with the origin of its numbers
     "The paper's tables: ours in bold, the published numbers in brackets"
     text = [f'Ours in bold: mean over seeds, ± standard deviation where there are several. In brackets the numbers printed in the paper: three seeds, 500,000 steps on the data set itself. Scale: {scale}, genesis_v2 {__version__}.']
-    if scale == 'small': text += ['**These are not results.** At this scale the embedded sprites stand for all data sets, and small networks are trained for 150 steps: the tables show that every cell can be made.']
+    if scale == 'small': text += ['**These are not results.** At this scale the embedded sprites stand for all data sets, and small networks are trained for a few steps: the tables show that every cell can be made.']
     notes = []
     for t in dict.fromkeys(c['table'] for c in filled):
         cells = [c for c in filled if c['table'] == t]

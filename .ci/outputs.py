@@ -2,7 +2,8 @@
 
     python .ci/outputs.py [NOTEBOOK …]        runs them in a copy and compares texts; nothing here is changed
 
-Words have to be equal, numbers agree to 5 % (another processor or another torch rounds otherwise, and a short training ends elsewhere). Cells that
+Words have to be equal, numbers agree to 5 % (another processor or another torch rounds otherwise, and a short training ends elsewhere); numbers that
+are both below 0.0001 count as equal, because most of those are rounding errors. Cells that
 say `#| volatile` show times or what else a machine has of its own, and are compared by nothing; those that say `#| samples` read real samples or
 recordings, and are compared where those are. Slow cells are not run, pictures not compared.
 """
@@ -11,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 NUMBER = re.compile(r'[-+−]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[-+]?\d+)?')
-WITHIN, FLOOR = .05, .02        # relative, and absolute for small numbers
+WITHIN, FLOOR = .05, 1e-4       # relative, and absolute for small numbers
 
 
 def text(cell):

@@ -64,7 +64,7 @@ def chapters():
         if page.name == 'index.ipynb': continue                                      # it has its own order
         texts = [source(c) for c in cells(page) if c['cell_type'] == 'markdown']
         if not re.match(r'# \S.*\n\n> \S', texts[0]): yield f'{page} does not open with a title and a promise (# title, > promise)'
-        if not any(re.search(r'^(## |\*\*)What to read next', t, re.M) for t in texts[-2:]): yield f'{page} does not end with "What to read next"'
+        if not re.search(r'^(## |\*\*)What to read next(?!.*^## )', '\n'.join(texts), re.M | re.S): yield f'{page} does not end with "What to read next"'
 
 
 def links():

@@ -255,6 +255,8 @@ def _read_checkpoint(learn, path):
         # a copy, because safetensors gives views of the file; in the weight's memory layout, as fused Adam assumes
         v = torch.empty_like(params[int(i)], dtype=v.dtype).copy_(v) if v.shape == params[int(i)].shape else v.clone()
         state.setdefault(int(i), {})[name] = v
+    names = {frozenset(s) for s in state.values()}
+    if len(names) > 1 or any('step' not in s for s in names): raise ValueError(f'{path} is not a checkpoint: its optimizer remembers different things of different parameters')
     return part('model'), part('objective'), state, step
 
 @patch
